@@ -1,0 +1,1 @@
+"""Backends of models under test, one file each; see `bench.models.base`."""
