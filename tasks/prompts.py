@@ -20,18 +20,18 @@ from rewards.types import LETTERS, Sample
 
 VERSION = "1"
 
-_CONTROL = re.compile(r"<\|(?=[^<>|]{1,64}\|>)")
+_CONTROL = re.compile(r"<(?=\|[^<>|]{1,64}\|>|image\b)", re.IGNORECASE)
 
 
 def render(sample: Sample) -> str:
     """The user text for one sample; the model backend's chat template adds the image before it.
 
-    Control tokens such as `<|im_end|>` inside the data are broken by a blank, so that a row cannot end the turn or
-    claim a second image.
+    Control tokens such as `<|im_end|>` and image placeholders inside the data are broken by a blank, so that a row can
+    neither end the turn nor claim a second image.
     """
     options = "\n".join(f"{LETTERS[i]}) {option}" for i, option in enumerate(sample.options))
     text = _template().substitute(question=sample.question, options=options)
-    return _CONTROL.sub("< |", text)
+    return _CONTROL.sub("< ", text)
 
 
 def prompt_sha256(text: str) -> str:
