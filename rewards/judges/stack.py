@@ -1,0 +1,353 @@
+"""Everything around a backend's one attempt: cache, single flight, limit, retries, ledger, budget, verdict, re-ask.
+
+    judge = Stack(OpenAIJudge("gpt-4o"), StackSettings(cache="cache.sqlite", ledger="ledger.jsonl"))
+    reply = await judge.ask(request)            # reply.verdict, or reply.failure with reply.reason
+    print(judge.health.warnings(), judge.stopped)
+
+`ask` raises only `UserError` (a refused key, a wrong setting): once, the same one for every request. All other trouble
+is a failure on the reply. Picklable: live objects are opened on first use. Must not import a vendor SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rewards.errors import UserError
+from rewards.judges import texts, verdict
+from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest, redact
+from rewards.judges.cache import Cache, MemoryCache, ReplyCache
+from rewards.judges.health import Health
+from rewards.judges.ledger import Ledger, Spend
+from rewards.judges.limit import EndpointLimit, endpoint_limit
+from rewards.judges.retry import Deadline, with_retries
+
+_MISSING_SHOWN = 20
+
+
+class StackSettings(BaseModel):
+    """How a judge is asked; nothing here can change a verdict, so nothing here is part of a fingerprint.
+
+    `cache`, `ledger`: files (None: replies are kept for this process only, attempts are not recorded). `replay`: answer
+    from the cache alone, never touch the network. `concurrency`: calls in flight at the endpoint, divided by
+    `processes`; `adaptive`: fewer after a 429. `timeout_s` bounds one attempt, `deadline_s` all attempts and waits of a
+    request, `max_attempts` their number, `backoff_s` the first wait. `max_usd`, `max_calls` stop the run cleanly;
+    prices in USD per million tokens. `lease_s`: how long a claim outlives the last sign of life of its process.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cache: Path | None = None
+    ledger: Path | None = None
+    replay: bool = False
+    concurrency: int = Field(default=16, ge=1, le=4_096)
+    processes: int = Field(default=1, ge=1)
+    adaptive: bool = False
+    timeout_s: float = Field(default=60.0, gt=0)
+    deadline_s: float = Field(default=300.0, gt=0)
+    max_attempts: int = Field(default=8, ge=1)
+    backoff_s: float = Field(default=0.5, gt=0)
+    max_usd: float | None = Field(default=None, ge=0)
+    max_calls: int | None = Field(default=None, ge=0)
+    usd_per_mtok_in: float | None = Field(default=None, ge=0)
+    usd_per_mtok_out: float | None = Field(default=None, ge=0)
+    lease_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _complete(self) -> StackSettings:
+        if self.replay and self.cache is None:
+            raise ValueError("replay needs a cache file to replay from")
+        if (self.usd_per_mtok_in is None) != (self.usd_per_mtok_out is None):
+            raise ValueError("usd_per_mtok_in and usd_per_mtok_out belong together")
+        return self
+
+    @property
+    def prices(self) -> tuple[float, float] | None:
+        """USD per million tokens in and out, None when unknown."""
+        if self.usd_per_mtok_in is None or self.usd_per_mtok_out is None:
+            return None
+        return self.usd_per_mtok_in, self.usd_per_mtok_out
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One request on its way; equal requests wait for it."""
+
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    reply: JudgeReply | None = None
+
+
+class Stack:
+    """A judge: one backend inside the shared stack. See the module for what `ask` promises.
+
+    `health` measures the verdicts, `spend` counts this run's calls and money, `stopped` says which budget was reached
+    (None: none), `missing` counts what a replay could not answer and `missing_labels` names the first of them.
+    """
+
+    def __init__(self, backend: JudgeBackend, settings: StackSettings | None = None) -> None:
+        self.backend = backend
+        self.settings = settings or StackSettings()
+        self._reset()
+
+    def _reset(self) -> None:
+        settings = self.settings
+        self.health = Health()
+        self.spend = Spend(settings.prices, settings.max_usd, settings.max_calls)
+        self.stopped: str | None = None
+        self.missing = 0
+        self.missing_labels: list[str] = []
+        self._cache: Cache = ReplyCache(settings.cache, settings.lease_s) if settings.cache else MemoryCache()
+        self._ledger = Ledger(settings.ledger)
+        self._flights: dict[str, _Flight] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._fatal: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"backend": self.backend, "settings": self.settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.backend, self.settings = state["backend"], state["settings"]
+        self._reset()
+
+    def __repr__(self) -> str:
+        return f"Stack({self.backend.name}:{self.backend.model})"
+
+    def identity(self) -> dict[str, Any]:
+        """Who judges; part of a reward's fingerprint."""
+        return self.backend.identity()
+
+    async def ask(self, request: JudgeRequest) -> JudgeReply:
+        """One reply with a verdict or a named failure; an unusable reply is asked for once more."""
+        if request.image is not None and not self.backend.sees_images:
+            raise UserError(f"judge {self.backend.name!r} cannot see images; set image = false in the judge settings")
+        self.health.observe_request(request.protocol, request.flags)
+        reply = _judged(await self._once(request), request)
+        if reply.failure is not None and not reply.detail.get("no_reply") and request.asks > 1:
+            first = reply
+            reply = _judged(await self._once(_again(request, first)), request)
+            reply = _summed(first, reply)
+        if reply.verdict is None:
+            self.health.observe_failure(request.protocol, reply.failure or "")
+        else:
+            expect = request.expect
+            self.health.observe_verdict(request.protocol, reply.verdict, example=expect.example,
+                                        evidence=reply.detail.get("evidence"), lattice=expect.lattice)
+        return reply
+
+    def key(self, request: JudgeRequest) -> str:
+        """Content address of a request: what is sent, where to, under which protocol version, which repeat."""
+        backend = self.backend
+        address: dict[str, Any] = {
+            "endpoint": backend.endpoint, "protocol": request.version, "repeat": request.repeat,
+            "payload": backend.payload(request),
+        }
+        if backend.reads_context:
+            address["context"] = request.context
+        text = json.dumps(address, sort_keys=True, ensure_ascii=False, default=_plain)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    async def _once(self, request: JudgeRequest) -> JudgeReply:
+        self._enter_loop()
+        key = self.key(request)
+        while True:
+            stored = self._cache.get(key)
+            if stored is not None:
+                return JudgeReply(**stored, cached=True)
+            flight = self._flights.get(key)
+            if flight is None:
+                break
+            await flight.done.wait()
+            if flight.reply is not None:  # else its asker was cancelled: somebody else takes over
+                return replace(flight.reply, cached=True, calls=0)
+        if self._fatal is not None:
+            raise UserError(self._fatal)
+        if self.settings.replay:
+            self.missing += 1
+            if len(self.missing_labels) < _MISSING_SHOWN:
+                self.missing_labels.append(request.label)
+            return _failed("replay-missing", f"no cached reply for {request.label} ({request.protocol}, "
+                                             f"request {key[:12]}); replay asks nobody")
+        flight = self._flights[key] = _Flight()
+        try:
+            flight.reply = await self._claimed(key, request)
+            return flight.reply
+        finally:
+            del self._flights[key]
+            flight.done.set()
+
+    async def _claimed(self, key: str, request: JudgeRequest) -> JudgeReply:
+        """Ask, unless another process does so already: then wait for its reply."""
+        wait_s = 0.02
+        while not self._cache.claim(key):
+            stored = self._cache.get(key)
+            if stored is not None:
+                return JudgeReply(**stored, cached=True)
+            await asyncio.sleep(wait_s)
+            wait_s = min(0.25, wait_s * 1.5)
+        try:
+            return await self._ask(key, request)
+        finally:
+            self._cache.release(key)
+
+    async def _ask(self, key: str, request: JudgeRequest) -> JudgeReply:
+        settings, backend = self.settings, self.backend
+        limit = endpoint_limit(backend.endpoint, settings.concurrency, processes=settings.processes,
+                               adaptive=settings.adaptive)
+        deadline = Deadline(settings.deadline_s)
+        ceiling = self.spend.ceiling(len(request.system) + len(request.user), request.max_tokens,
+                                     request.image is not None)
+        sent = 0
+
+        async def attempt(number: int) -> JudgeReply:
+            nonlocal sent
+            async with limit.slot():
+                if self._fatal is not None:
+                    raise UserError(self._fatal)
+                full = self.spend.reserve(ceiling)
+                if full is not None:
+                    self.stopped = full
+                    raise JudgeError("budget", full)
+                sent += 1
+                return await self._attempt(key, request, number, deadline, ceiling, limit)
+
+        try:
+            reply = await with_retries(attempt, deadline=deadline, max_attempts=settings.max_attempts,
+                                       backoff_s=settings.backoff_s)
+        except JudgeError as problem:
+            return replace(_failed(problem.failure, redact(problem.detail)), calls=sent)
+        kept = {"text": reply.text, "finish_reason": reply.finish_reason, "model": reply.model,
+                "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out, "cost_usd": reply.cost_usd,
+                "detail": dict(reply.detail)}
+        self._cache.put(key, kept)
+        return replace(reply, calls=sent, cached=False)
+
+    async def _attempt(
+        self, key: str, request: JudgeRequest, number: int, deadline: Deadline, ceiling: float, limit: EndpointLimit
+    ) -> JudgeReply:
+        """One attempt with its timeout and its line in the ledger."""
+        deadline.start()
+        started = time.monotonic()
+        outcome, model, cost = "interrupted", "", None
+        tokens: tuple[int | None, int | None] = (None, None)
+        try:
+            with anyio.fail_after(max(0.01, min(self.settings.timeout_s, deadline.left))):
+                reply = await self.backend.ask(request)
+            outcome, model, tokens = "ok", reply.model, (reply.tokens_in, reply.tokens_out)
+            limit.succeeded()
+            cost = self.spend.cost(*tokens)
+            return replace(reply, cost_usd=cost if reply.cost_usd is None else reply.cost_usd)
+        except TimeoutError:
+            outcome = "timeout"
+            raise JudgeError("timeout", f"no complete reply within {time.monotonic() - started:.1f} s",
+                             retryable=True) from None
+        except JudgeError as problem:
+            outcome = problem.failure
+            if problem.failure == "rate-limited":
+                limit.refused()
+            raise
+        except UserError as problem:
+            outcome = "refused"
+            self._fatal = redact(str(problem))
+            raise UserError(self._fatal) from None
+        except Exception as problem:  # noqa: BLE001 - a fault in an outside backend costs its reply, not the run
+            outcome = "backend-error"
+            raise JudgeError("backend-error", f"{type(problem).__name__}: {redact(str(problem))}") from None
+        finally:
+            self.spend.settle(ceiling, *tokens)
+            self._ledger.write(
+                time=round(time.time(), 3), request=key[:16], label=request.label, protocol=request.protocol,
+                repeat=request.repeat, attempt=number, endpoint=self.backend.endpoint, judge=self.backend.model,
+                model=model, outcome=outcome, tokens_in=tokens[0], tokens_out=tokens[1], cost_usd=cost,
+                latency_s=round(time.monotonic() - started, 4),
+            )
+
+    def _enter_loop(self) -> None:
+        """Flights and the heartbeat belong to one event loop; a second `asyncio.run` starts with none."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._flights = {}
+            self._beat = None
+        if self._beat is None and isinstance(self._cache, ReplyCache):
+            self._beat = loop.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.lease_s / 3)
+            self._cache.renew()
+
+    async def aclose(self) -> None:
+        """Close client, cache and ledger; the judge may be used again afterwards."""
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+        await self.backend.aclose()
+        self._cache.close()
+        self._ledger.close()
+
+    async def __aenter__(self) -> Stack:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def _plain(value: Any) -> Any:
+    """Facts may be any mapping or tuple-like; anything else in a request is a fault of the caller."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a judge request holds a {type(value).__name__}, which has no JSON form")
+
+
+def _failed(failure: str, reason: str) -> JudgeReply:
+    return JudgeReply(failure=failure, reason=reason, detail={"no_reply": True})
+
+
+def _judged(reply: JudgeReply, request: JudgeRequest) -> JudgeReply:
+    """The reply with its verdict read, or with the name of what is wrong with it."""
+    if reply.failure is not None:
+        return reply
+    read = verdict.read(reply.text, request.expect, reply.finish_reason)
+    detail: dict[str, Any] = dict(reply.detail)
+    if read.rung:
+        detail["rung"] = read.rung
+    if read.evidence:
+        detail["evidence"] = dict(read.evidence)
+    if read.clamped:
+        detail["clamped"] = list(read.clamped)
+    return replace(reply, verdict=read.values, failure=read.failure, reason=read.reason, detail=detail)
+
+
+def _again(request: JudgeRequest, first: JudgeReply) -> JudgeRequest:
+    """The same request with a note about what was wrong; the unusable reply itself is not shown again."""
+    note = Template(texts.read("prompts/again.md").body).substitute(failure=first.failure)
+    more = 2 if first.failure == "truncated" else 1
+    return replace(request, system=f"{request.system}\n\n{note}", max_tokens=request.max_tokens * more)
+
+
+def _summed(first: JudgeReply, second: JudgeReply) -> JudgeReply:
+    """The second reply with the calls, tokens and money of both."""
+
+    def both(a: float | None, b: float | None) -> Any:
+        return None if a is None or b is None else a + b
+
+    detail = {**second.detail, "first_failure": first.failure}
+    if second.detail.get("no_reply"):
+        # the first reply is what this run knows about the answer; the outage decides whether to ask again later
+        return replace(second, calls=first.calls + second.calls, detail=detail)
+    return replace(
+        second, detail=detail, calls=first.calls + second.calls, cached=first.cached and second.cached,
+        tokens_in=both(first.tokens_in, second.tokens_in), tokens_out=both(first.tokens_out, second.tokens_out),
+        cost_usd=both(first.cost_usd, second.cost_usd),
+    )
