@@ -140,7 +140,7 @@ def _layout(facts: PathFacts, rng: np.random.Generator) -> _Layout:
         around = np.stack([cx + reach * cos(angle), cy + reach * sin(angle)], axis=1)
         centres = np.concatenate([around, [[cx, cy]]]) if count > 6 else around
         holes = between(rng, 0.042, 0.056, count)
-        lumens = [blob(centres[i, 0], centres[i, 1], holes[i], 0.85, float(rng.random()), 0.06, rng) for i in range(count)]
+        lumens = [blob(x, y, r, 0.85, float(rng.random()), 0.06, rng) for (x, y), r in zip(centres, holes, strict=True)]
         gap = np.concatenate([holes + 0.3 * _DIAMETER[facts.cellularity]])
         xy = _scatter(rng, facts.nucleus_count, (cx, cy), radius - 0.03, centres, gap)
         return _Layout(xy, diameter, np.asarray(rng.random(len(xy))), [nest], lumens, [])
