@@ -1,6 +1,6 @@
 """The local backend inside lm-eval: an `LM` that answers image questions with `bench.models`.
 
-    lm_eval run --model pathvlm --model_args pretrained=CKPT --include_path tasks --tasks path   # via tasks.lm_eval
+    python -m bench.lm_eval run --model pathvlm --model_args pretrained=CKPT --include_path tasks --tasks path
 
 Same engine, same prompts, same answers as `bench.run`: lm-eval's prompt text is the user's turn, the chat template
 is applied by the backend, generation ends at `</answer>` with the tag kept, which the parser needs. Only
@@ -52,7 +52,8 @@ class PathVLM(LM):
     """lm-eval's view of a model reference. `max_new_tokens` is used where a task does not set `max_gen_toks`."""
 
     def __init__(self, pretrained: str, batch_size: int | str = 16, device: str | None = None,
-                 dtype: str | None = None, max_new_tokens: int = 1024, max_pixels: int | None = None, seed: int = 0, **unknown: Any) -> None:
+                 dtype: str | None = None, max_new_tokens: int = 1024,
+                 max_pixels: int | None = None, seed: int = 0, **unknown: Any) -> None:
         super().__init__()
         unknown.pop("max_batch_size", None)
         if unknown:

@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,12 +43,11 @@ class Journal:
             os.close(self._lock)
             raise UserError(f"another run is writing into {self.path.parent}; wait for it, or choose another --out") \
                 from problem
-        try:
-            self._file = self.path.open("ab+")
+        with ExitStack() as opened:
+            opened.callback(os.close, self._lock)
+            self._file = opened.enter_context(self.path.open("ab+"))
             self._recover()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None,
@@ -62,7 +62,7 @@ class Journal:
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one row. Raises OSError (disk full, say) with the earlier rows intact."""
-        line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "backslashreplace")
+        line = (json.dumps(row, allow_nan=False) + "\n").encode("ascii")  # ASCII: U+2028 ends a line for many readers
         offset = self._file.seek(0, os.SEEK_END)
         self._file.write(line)
         self._file.flush()

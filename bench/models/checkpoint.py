@@ -72,8 +72,8 @@ def _checked(folder: Path, ref: str) -> Path:
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise UserError(f"--model {ref!r} holds a LoRA adapter without its base; merge it into the base model first")
     if not (folder / "config.json").is_file():
-        raise UserError(f"--model {ref!r} is not a checkpoint: {folder / 'config.json'} is missing; expected the folder "
-                        "that save_pretrained wrote")
+        raise UserError(f"--model {ref!r} is not a checkpoint: {folder / 'config.json'} is missing; expected the "
+                        "folder that save_pretrained wrote")
     return folder
 
 

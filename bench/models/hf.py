@@ -161,6 +161,7 @@ class HFModel:
 
     def _load(self) -> Any:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForImageTextToText
         from transformers.utils import logging
 
@@ -172,7 +173,7 @@ class HFModel:
         try:
             model = AutoModelForImageTextToText.from_pretrained(
                 self.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-        except (OSError, ValueError, RuntimeError) as problem:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
             raise UserError(f"--model {self.ref!r} does not load: {str(problem).splitlines()[0]}") from problem
         return Engine(model.to(device).eval(), self.processor.tokenizer, self.decoding)
 
