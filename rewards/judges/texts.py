@@ -40,6 +40,7 @@ def read(name: str) -> VersionedText:
     return VersionedText(name, found[1], hashlib.sha256(raw.encode()).hexdigest(), raw[found.end():].strip())
 
 
+@cache
 def rubric(name: str) -> dict[str, Any]:
-    """The tables of a TOML rubric."""
+    """The tables of a TOML rubric; shared, so read only."""
     return tomllib.loads(read(name).body)

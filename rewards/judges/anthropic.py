@@ -1,0 +1,123 @@
+"""`anthropic:MODEL[@URL]`: the Messages API of Anthropic.
+
+    ANTHROPIC_API_KEY=... python -m bench.run --judge anthropic:claude-sonnet-4-5 ...
+
+anthropic 2.x has no temperature and no seed: asking for one is a configuration error. Determinism comes from a pinned
+model id, the cache, and repeats with an agreement statistic. The SDK is imported on first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rewards.errors import UserError
+from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest
+from rewards.judges.image import encode
+from rewards.judges.openai import refused
+from rewards.judges.registry import judge_backend
+
+_OFFICIAL = "https://api.anthropic.com"
+
+
+@judge_backend("anthropic")
+class AnthropicJudge(JudgeBackend):
+    """Settings: effort (low, medium, high, xhigh, max; sent only when set), json_schema (default true)."""
+
+    accepts = frozenset({"base_url", "effort", "json_schema"})
+    needs_model = True
+    sees_images = True
+
+    _client: Any = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL: the reference's, else ANTHROPIC_BASE_URL, else the vendor's."""
+        return (self.base_url or os.environ.get("ANTHROPIC_BASE_URL") or _OFFICIAL).rstrip("/")
+
+    def payload(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """The body of the request, with the image by its hash."""
+        content: list[dict[str, Any]] = [{"type": "text", "text": request.user}]
+        if request.image is not None:
+            picture = f"sha256:{request.image.sha256}:{request.image_max_side}"
+            source = {"type": "base64", "media_type": "", "data": picture}
+            content.insert(0, {"type": "image", "source": source})
+        body: dict[str, Any] = {
+            "model": self.model,
+            "system": request.system,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": request.max_tokens,
+        }
+        config: dict[str, Any] = {}
+        if self.settings.get("json_schema", True):
+            config["format"] = {"type": "json_schema", "schema": request.schema}
+        if "effort" in self.settings:
+            config["effort"] = self.settings["effort"]
+        if config:
+            body["output_config"] = config
+        return body
+
+    def _sdk(self) -> Any:
+        """The client of the running event loop: one that outlives its loop fails with "Event loop is closed"."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            import anthropic
+
+            key = os.environ.get("ANTHROPIC_API_KEY")
+            if not key and self.endpoint == _OFFICIAL:
+                raise UserError("judge anthropic: ANTHROPIC_API_KEY is not set; keys come only from the environment")
+            # max_retries=0: the stack retries. No timeout here: the stack bounds the whole attempt, slow drips included.
+            self._client = anthropic.AsyncAnthropic(
+                api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None
+            )
+            self._loop = loop
+        return self._client
+
+    async def ask(self, request: JudgeRequest) -> JudgeReply:
+        """One attempt."""
+        client = self._sdk()
+        import anthropic
+
+        body: dict[str, Any] = dict(self.payload(request))
+        if request.image is not None:
+            media, data = await encode(request.image, request.image_max_side)
+            body["messages"][0]["content"][0]["source"].update(media_type=media, data=data)
+        try:
+            answer = await client.messages.create(**body)
+        except anthropic.APIStatusError as problem:
+            raise refused(self, problem.status_code, problem.message, problem.response.headers) from None
+        except anthropic.APITimeoutError:
+            raise JudgeError("timeout", "the server did not answer in time", retryable=True) from None
+        except anthropic.APIConnectionError as problem:
+            raise JudgeError("connection", str(problem.__cause__ or problem), retryable=True) from None
+        except (anthropic.APIResponseValidationError, ValueError) as problem:
+            raise JudgeError("bad-response", f"no JSON: {type(problem).__name__}", retryable=True) from None
+        return _reply(answer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._client is not None and self._loop is asyncio.get_running_loop():
+            await self._client.close()
+        self._client = None
+
+
+def _reply(answer: Any) -> JudgeReply:
+    """Read a message; what is not one (HTML, an empty body, another schema) is a bad response."""
+    try:
+        text = "".join(block.text for block in answer.content if block.type == "text")
+        stop, model, usage = answer.stop_reason, answer.model, answer.usage
+    except (AttributeError, TypeError):
+        raise JudgeError("bad-response", "the body is no message", retryable=True) from None
+    if not isinstance(model, str) or not isinstance(stop, str):
+        raise JudgeError("bad-response", "the body is no message", retryable=True)
+    cut = stop in ("max_tokens", "model_context_window_exceeded")
+    return JudgeReply(
+        text=text,
+        finish_reason="refusal" if stop == "refusal" else "length" if cut else "stop",
+        model=model,
+        tokens_in=getattr(usage, "input_tokens", None),
+        tokens_out=getattr(usage, "output_tokens", None),
+    )

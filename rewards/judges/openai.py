@@ -1,0 +1,135 @@
+"""`openai:MODEL[@URL]`: chat completions of OpenAI or of any server that speaks them (vLLM, llama.cpp, ...).
+
+    OPENAI_API_KEY=... python -m bench.run --judge openai:gpt-4o ...
+    python -m bench.run --judge openai:Qwen/Qwen2.5-VL-7B-Instruct@http://127.0.0.1:8000/v1 ...
+
+The key comes from OPENAI_API_KEY; a server on another URL may need none. The SDK is imported on first use.
+`create` with a JSON schema, not `parse`: the helper loses text and usage on refusal or truncation (openai 3.x).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rewards.errors import UserError
+from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest, redact
+from rewards.judges.image import encode
+from rewards.judges.registry import judge_backend
+from rewards.judges.retry import status_error
+
+_OFFICIAL = "https://api.openai.com/v1"
+
+
+@judge_backend("openai")
+class OpenAIJudge(JudgeBackend):
+    """Settings: temperature, top_p, seed, reasoning_effort (sent only when set), json_schema (default true)."""
+
+    accepts = frozenset({"base_url", "temperature", "top_p", "seed", "reasoning_effort", "json_schema"})
+    needs_model = True
+    sees_images = True
+
+    _client: Any = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL: the reference's, else OPENAI_BASE_URL, else the vendor's."""
+        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL).rstrip("/")
+
+    def payload(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """The body of the request, with the image by its hash."""
+        content: Any = request.user
+        if request.image is not None:
+            picture = f"sha256:{request.image.sha256}:{request.image_max_side}"
+            content = [
+                {"type": "image_url", "image_url": {"url": picture}},
+                {"type": "text", "text": request.user},
+            ]
+        # The vendor's newer models refuse max_tokens; older compatible servers know nothing else.
+        cap = "max_completion_tokens" if self.endpoint == _OFFICIAL else "max_tokens"
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": content}],
+            cap: request.max_tokens,
+            **{key: value for key, value in self.settings.items() if key != "json_schema"},
+        }
+        if self.settings.get("json_schema", True):
+            schema = {"name": request.protocol, "schema": request.schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    def _sdk(self) -> Any:
+        """The client of the running event loop: one that outlives its loop fails with "Event loop is closed"."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            import openai
+
+            key = os.environ.get("OPENAI_API_KEY")
+            if not key and self.endpoint == _OFFICIAL:
+                raise UserError("judge openai: OPENAI_API_KEY is not set; keys come only from the environment")
+            # max_retries=0: the stack retries. No timeout here: the stack bounds the whole attempt, slow drips included.
+            self._client = openai.AsyncOpenAI(api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None)
+            self._loop = loop
+        return self._client
+
+    async def ask(self, request: JudgeRequest) -> JudgeReply:
+        """One attempt."""
+        client = self._sdk()
+        import openai
+
+        body: dict[str, Any] = dict(self.payload(request))
+        if request.image is not None:
+            media, data = await encode(request.image, request.image_max_side)
+            body["messages"][1]["content"][0]["image_url"]["url"] = f"data:{media};base64,{data}"
+        try:
+            answer = await client.chat.completions.create(**body)
+        except openai.APIStatusError as problem:
+            raise refused(self, problem.status_code, problem.message, problem.response.headers) from None
+        except openai.APITimeoutError:
+            raise JudgeError("timeout", "the server did not answer in time", retryable=True) from None
+        except openai.APIConnectionError as problem:
+            raise JudgeError("connection", str(problem.__cause__ or problem), retryable=True) from None
+        except (openai.APIResponseValidationError, ValueError) as problem:
+            raise JudgeError("bad-response", f"no JSON: {type(problem).__name__}", retryable=True) from None
+        return _reply(answer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._client is not None and self._loop is asyncio.get_running_loop():
+            await self._client.close()
+        self._client = None
+
+
+def refused(backend: JudgeBackend, status: int, message: str, headers: Mapping[str, str]) -> JudgeError:
+    """The failure for an HTTP status. Raises `UserError` for what no attempt can mend."""
+    said = redact(message)
+    if status in (401, 403):
+        raise UserError(f"{backend.endpoint} refuses the key of judge {backend.name}:{backend.model} (HTTP {status}); "
+                        f"set {backend.name.upper()}_API_KEY to a valid one. The server says: {said}")
+    if status == 404:
+        raise UserError(f"{backend.endpoint} knows no model {backend.model!r}, or is no such endpoint (HTTP 404). "
+                        f"The server says: {said}")
+    return status_error(status, said, headers)
+
+
+def _reply(answer: Any) -> JudgeReply:
+    """Read a chat completion; what is not one (HTML, an empty body, another schema) is a bad response."""
+    try:
+        choice = answer.choices[0]
+        text, declined = choice.message.content, getattr(choice.message, "refusal", None)
+        finish, model, usage = choice.finish_reason, answer.model, answer.usage
+    except (AttributeError, TypeError, IndexError):
+        raise JudgeError("bad-response", "the body is no chat completion", retryable=True) from None
+    if not isinstance(text, str | None) or not isinstance(model, str):
+        raise JudgeError("bad-response", "the body is no chat completion", retryable=True)
+    refusal = bool(declined) or finish == "content_filter"
+    return JudgeReply(
+        text=text or "",
+        finish_reason="refusal" if refusal else "length" if finish == "length" else "stop",
+        model=model,
+        tokens_in=getattr(usage, "prompt_tokens", None),
+        tokens_out=getattr(usage, "completion_tokens", None),
+    )
