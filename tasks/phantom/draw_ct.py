@@ -136,7 +136,7 @@ def _bones(canvas: Canvas, rng: np.random.Generator) -> None:
 def _mediastinum(canvas: Canvas, rng: np.random.Generator) -> dict[str, list[Box]]:
     """Heart with contrast-filled chambers, descending aorta left of the spine, oesophagus, bronchi, vertebra."""
     heart = curve([(0.46, 0.335), (0.55, 0.325), (0.635, 0.37), (0.685, 0.45), (0.70, 0.535), (0.655, 0.60),
-                   (0.57, 0.625), (0.47, 0.615), (0.41, 0.565), (0.385, 0.48), (0.405, 0.39)], 6, closed=True)  # fmt: skip
+                   (0.57, 0.625), (0.47, 0.615), (0.41, 0.565), (0.385, 0.48), (0.405, 0.39)], closed=True)  # fmt: skip
     canvas.polygon(_oval(0.505, 0.63, 0.085, 0.06), _grey(122))
     canvas.polygon(_oval(0.5, 0.30, 0.07, 0.05), _grey(112))
     canvas.polygon(heart, _grey(110))
@@ -144,7 +144,8 @@ def _mediastinum(canvas: Canvas, rng: np.random.Generator) -> dict[str, list[Box
     canvas.polygon(middle + (heart - middle) * 0.955, _grey(152))
     chambers = (
         (0.600, 0.475, 0.075, 0.55, 0.13, 194), (0.505, 0.395, 0.070, 0.55, 0.06, 184),
-        (0.440, 0.480, 0.045, 0.80, 0.25, 180), (0.520, 0.565, 0.070, 0.50, 0.02, 190), (0.500, 0.475, 0.034, 0.95, 0.0, 196),
+        (0.440, 0.480, 0.045, 0.80, 0.25, 180), (0.520, 0.565, 0.070, 0.50, 0.02, 190),
+        (0.500, 0.475, 0.034, 0.95, 0.0, 196),
     )  # fmt: skip
     for x, y, radius, squeeze, turn, level in chambers:
         dx, dy = between(rng, -0.006, 0.006, 2).tolist()

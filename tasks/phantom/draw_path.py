@@ -107,7 +107,8 @@ def draw_path(facts: PathFacts, seed: int, size: int) -> Drawn:
     immune = _lymphocytes(canvas, facts, ink, layout, stream(seed, "path lymphocytes"))
     looks = stream(seed, "path looks")
     canvas.multiply(noise(looks, 96, canvas.shape, 214, 255))
-    nuclei = [_disc(*layout.xy[i].tolist(), layout.diameter[i] * 0.62) for i in range(len(layout.xy))]
+    reach = (layout.diameter * 0.62).tolist()
+    nuclei = [_disc(x, y, r) for (x, y), r in zip(layout.xy.tolist(), reach, strict=True)]
     regions = {
         "nuclei": nuclei, "mitoses": nuclei[:mitotic], "glands": [bounds(g) for g in layout.glands],
         "lumens": [bounds(g) for g in layout.lumens], "lymphocytes": immune,
