@@ -5,7 +5,7 @@ r"""The authors' derived rows: `{"image", "problem", "solution"}` in JSON or JSO
 
 `problem` is "question\nOptions:\nA) ...\nB) ..."; `solution` is "<think>..</think><answer>D) ..</answer>", or the bare
 answer. An image is looked for beside the file, then in its `images/` folder. Rows written by `tasks.splits` carry more
-fields (id, task, suite, subset, question_type), which are honoured; a row of another task is passed over.
+fields (id, task, subset, question_type), which are honoured; a row of another task is passed over.
 Must not import torch or lm_eval.
 """
 
@@ -29,6 +29,7 @@ FIELDS = ("image", "problem", "solution")
 _ORIGINAL = ("pathmmu", "omnimedvqa", "QA_information", "data.json")
 _OPTIONS = re.compile(r"\n\s*options\s*:[ \t]*\n?", re.IGNORECASE)
 _LABELLED = re.compile(r"\s*[(\[]?[A-Ja-j][)\].:]")
+_BLOCK = re.compile(r"</?(think|answer)", re.IGNORECASE)
 _IMAGE_TAG = re.compile(r"^\s*<image>\s*")
 
 
@@ -70,7 +71,7 @@ def solution_text(answer: str, reasoning: str | None) -> str:
     >>> solution_text("B) two", None)
     'B) two'
     """
-    if not reasoning or "<" in reasoning:  # a tag inside the reasoning would be read as a block
+    if not reasoning or _BLOCK.search(reasoning):  # a tag inside the reasoning would be read as a block
         return answer
     return f"<think>{reasoning}</think><answer>{answer}</answer>"
 
@@ -84,7 +85,7 @@ def _reader(rows: Collector, row_id: str, task: str, split: str):  # type: ignor
         found = parse(solution, options)
         index = find_answer(solution if found.answer is None else found.answer, options, labels)
         image = _image(rows, row.get("image"))
-        return Sample(suite=text(row, "suite") or SUITE, task=task, id=row_id, group=image.sha256, question=question,
+        return Sample(suite=SUITE, task=task, id=row_id, group=image.sha256, question=question,
                       options=options, answer_index=index, question_type=text(row, "question_type") or "unspecified",
                       image=image, subset=text(row, "subset"), split=split,
                       reference=(found.think or "").strip() or None)

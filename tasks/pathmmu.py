@@ -31,15 +31,16 @@ def read(source: Path, split: str | None = None, limit: int | None = None,
          subsets: Sequence[str] | None = None) -> Loaded:
     """The `path` task from a data folder that holds `pathmmu/`.
 
-    `split` is val, test (default), test_tiny, or all; a question that stands in two splits counts once.
+    `split` is val, test (default), test_tiny, several with commas, or all; a question that stands in two counts once.
     `subsets` restricts to some subsets. Raises: UserError.
     """
     table = _table(source)
-    wanted = split or DEFAULT_SPLIT
     known = sorted({name for parts in table.values() for name in parts})
-    if wanted != "all" and wanted not in known:
-        raise UserError(f"PathMMU has no split {wanted!r}{suggest(wanted, [*known, 'all'])}; "
-                        f"this copy has {', '.join(known) or 'none'}, or say all")
+    wanted = [part.strip() for part in (split or DEFAULT_SPLIT).split(",")]
+    for part in wanted:
+        if part not in ("all", *known):
+            raise UserError(f"PathMMU has no split {part!r}{suggest(part, [*known, 'all'])}; "
+                            f"this copy has {', '.join(known) or 'none'}, or say all")
     for name in subsets or ():
         if name not in table:
             raise UserError(f"PathMMU has no subset {name!r}{suggest(name, table)}; this copy has {', '.join(table)}")
@@ -48,7 +49,7 @@ def read(source: Path, split: str | None = None, limit: int | None = None,
         if subsets and subset not in subsets:
             continue
         for part, items in parts.items():
-            if wanted not in ("all", part):
+            if "all" not in wanted and part not in wanted:
                 continue
             for position, row in enumerate(items):
                 if rows.full:
