@@ -11,6 +11,7 @@ Nothing is guessed: an answer that fits no option, or two, is a `RowError`. Stan
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from rewards.types import LETTERS
@@ -25,8 +26,8 @@ def squash(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """For comparing: case, a final full stop and white space do not count."""
-    return squash(text).rstrip(".").rstrip().casefold()
+    """For comparing: case, a final full stop, white space and compatibility forms (NFKC) do not count."""
+    return squash(unicodedata.normalize("NFKC", text)).rstrip(".").rstrip().casefold()
 
 
 def read_options(raw: object) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Dealing questions into splits: groups of one image stay together, sources and answer letters stay in proportion.
 
->>> deal([["a"], ["b"], ["a"]], [0, 1, 2], {"train": 2, "test": 1}, seed=0)["test"]    # doctest: +SKIP
-[1]
+>>> sorted(i for part in deal("abab", [0, 0, 1, 2], {"sft": 2, "test": 2}, seed=0).values() for i in part)
+[0, 1, 2, 3]
 
 Works on indices and labels only; knows nothing of images or files. Must not import PIL.
 """
@@ -13,7 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 
-def deal(strata: Sequence[Hashable], groups: Sequence[int], sizes: Mapping[str, int], seed: int) -> dict[str, list[int]]:
+def deal(strata: Sequence[Hashable], groups: Sequence[int], sizes: Mapping[str, int],
+         seed: int) -> dict[str, list[int]]:
     """Indices for each split, exactly `sizes` many; no group is in two splits.
 
     Groups are dealt largest first (ties in seeded order), each to the split whose shares of the strata it improves

@@ -1,4 +1,4 @@
-"""A folder of splits on disk: rows, images named by content, a manifest with hashes; and the check that refuses overlap.
+"""A folder of splits on disk: rows, images named by content, a manifest with hashes; and the check against overlap.
 
     DIR/sft.jsonl rl.jsonl val.jsonl test.jsonl     every split whole
     DIR/sft-500.jsonl ... rl-250.jsonl ...          nested subsets: the first rows of the split
@@ -11,6 +11,7 @@ Must not import torch or lm_eval.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -23,7 +24,7 @@ from rewards.types import Sample
 from tasks.derived import problem_text, solution_text
 from tasks.files import read_json, read_text
 from tasks.fingerprints import Fingerprint, fingerprint, same_content
-from tasks.images import FileImage
+from tasks.images import FORMATS, FileImage
 
 KIND = "pathvlm-splits/1"
 SPLITS = ("sft", "rl", "val", "test")
@@ -86,7 +87,7 @@ def verify(folder: Path) -> dict[str, Any]:
     for name, text in texts.items():
         if hashlib.sha256(text.encode()).hexdigest() != noted[name].get("sha256"):
             problems.append(f"{name}.jsonl is not the file the manifest describes")
-        whole = rows[name.partition("-")[0]] if name.partition("-")[0] in rows else []
+        whole = rows.get(name.partition("-")[0], [])
         if rows[name] != whole[: len(rows[name])]:
             problems.append(f"{name}.jsonl is not the beginning of its split")
     if problems:
@@ -103,9 +104,9 @@ def _overlap(folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], near
     ids: dict[str, str] = {}
     for split, items in rows.items():
         for item in items:
-            first = ids.setdefault(str(item.get("id")), split)
-            if first != split:
-                problems.append(f"question {item.get('id')} is in {first} and {split}")
+            owner = ids.setdefault(str(item.get("id")), split)
+            if owner != split:
+                problems.append(f"question {item.get('id')} is in {owner} and {split}")
         for name in sorted({str(item.get("image")) for item in items}):
             try:
                 prints.append(fingerprint(FileImage.inside(folder, name)))
@@ -129,18 +130,14 @@ def _parsed(text: str, name: str) -> list[dict[str, Any]]:
 
 
 def _copy_image(sample: Sample, folder: Path) -> str:
-    """Put the image under its content's name, linked where the disk allows, copied elsewhere; returns the row's path."""
+    """Put the image under its content's name, as a hard link where the disk allows; returns the row's path."""
     from PIL import Image
 
     image = sample.image
     data = image.read()
-    kind = data[:4]
-    suffix = "png" if kind == b"\x89PNG" else "jpg" if kind[:2] == b"\xff\xd8" else ""
-    if not suffix:
-        import io
-
-        with Image.open(io.BytesIO(data)) as opened:
-            suffix = _SUFFIX.get(str(opened.format), str(opened.format).lower())
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        kind = str(opened.format)
+    suffix = _SUFFIX.get(kind, kind.lower())
     name = f"images/{image.sha256}.{suffix}"
     target = folder / name
     if not target.exists():
