@@ -16,7 +16,7 @@ from typing import Any
 from rewards.errors import UserError
 from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest
 from rewards.judges.image import encode
-from rewards.judges.openai import refused
+from rewards.judges.openai import count, refused
 from rewards.judges.registry import judge_backend
 
 _OFFICIAL = "https://api.anthropic.com"
@@ -69,7 +69,7 @@ class AnthropicJudge(JudgeBackend):
             key = os.environ.get("ANTHROPIC_API_KEY")
             if not key and self.endpoint == _OFFICIAL:
                 raise UserError("judge anthropic: ANTHROPIC_API_KEY is not set; keys come only from the environment")
-            # max_retries=0: the stack retries. No timeout here: the stack bounds the whole attempt, slow drips included.
+            # The stack retries and bounds the whole attempt, slow drips included: neither is left to the SDK.
             self._client = anthropic.AsyncAnthropic(
                 api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None
             )
@@ -113,11 +113,13 @@ def _reply(answer: Any) -> JudgeReply:
         raise JudgeError("bad-response", "the body is no message", retryable=True) from None
     if not isinstance(model, str) or not isinstance(stop, str):
         raise JudgeError("bad-response", "the body is no message", retryable=True)
+    tokens_in = count(usage, "input_tokens")
+    cached = sum(count(usage, f"cache_{kind}_input_tokens") or 0 for kind in ("creation", "read"))
     cut = stop in ("max_tokens", "model_context_window_exceeded")
     return JudgeReply(
         text=text,
         finish_reason="refusal" if stop == "refusal" else "length" if cut else "stop",
         model=model,
-        tokens_in=getattr(usage, "input_tokens", None),
-        tokens_out=getattr(usage, "output_tokens", None),
+        tokens_in=None if tokens_in is None else tokens_in + cached,
+        tokens_out=count(usage, "output_tokens"),
     )

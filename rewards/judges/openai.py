@@ -70,8 +70,10 @@ class OpenAIJudge(JudgeBackend):
             key = os.environ.get("OPENAI_API_KEY")
             if not key and self.endpoint == _OFFICIAL:
                 raise UserError("judge openai: OPENAI_API_KEY is not set; keys come only from the environment")
-            # max_retries=0: the stack retries. No timeout here: the stack bounds the whole attempt, slow drips included.
-            self._client = openai.AsyncOpenAI(api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None)
+            # The stack retries and bounds the whole attempt, slow drips included: neither is left to the SDK.
+            self._client = openai.AsyncOpenAI(
+                api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None
+            )
             self._loop = loop
         return self._client
 
@@ -130,6 +132,12 @@ def _reply(answer: Any) -> JudgeReply:
         text=text or "",
         finish_reason="refusal" if refusal else "length" if finish == "length" else "stop",
         model=model,
-        tokens_in=getattr(usage, "prompt_tokens", None),
-        tokens_out=getattr(usage, "completion_tokens", None),
+        tokens_in=count(usage, "prompt_tokens"),
+        tokens_out=count(usage, "completion_tokens"),
     )
+
+
+def count(usage: Any, name: str) -> int | None:
+    """A token count of the vendor's usage record, None when it is not there; the SDKs do not validate it."""
+    value = getattr(usage, name, None)
+    return value if isinstance(value, int) else None
