@@ -1,0 +1,81 @@
+"""The table at the end of a run, on the terminal: every accuracy with its interval, then the warnings.
+
+    print_table(rows)          # rows of bench.aggregate.aggregate or of results.csv
+
+Text from data or models is shown with control characters visible and without markup. Must not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench import aggregate, stats
+from bench.inert import one_line
+from rewards.types import CONTRACTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = Mapping[str, Any]
+
+
+def print_table(rows: Iterable[Row], console: Console | None = None) -> None:
+    """Print whole tasks (a line each: n, accuracy by contract with 95 % interval, rates, tokens), then warnings."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    found = list(rows)
+    console = console or Console()
+    table = Table(title="accuracy in %, 95 % interval resampled by image", title_justify="left")
+    for name in ("model", "task", "condition"):
+        table.add_column(name, overflow="fold")
+    for name in ("n", *reversed(CONTRACTS[:2]), *CONTRACTS[2:], "parsed %", "cap %", "format %", "tokens"):
+        table.add_column(name, justify="right")
+    for model, suite, task, condition, cell in by_task(found):
+        scored, n = cell["n"]
+        table.add_row(
+            *(Text(one_line(t, 60)) for t in (model, f"{suite}/{task}", condition)),
+            str(n) if scored == n else f"{scored}/{n}",
+            *(Text(share(cell.get(("accuracy", c)))) for c in ("letter", "strict", "omnimed")),
+            *(plain(cell.get(key), 100) for key in (("parse_rate", "letter"), ("cap_rate", ""), ("format_rate", ""))),
+            plain(cell.get(("tokens_mean", "")), 1),
+        )
+    console.print(table)
+    for warning in aggregate.warnings(found):
+        console.print(Text(f"warning: {one_line(warning, 500)}", style="yellow"), soft_wrap=True)
+
+
+def by_task(rows: Iterable[Row]) -> list[tuple[str, str, str, str, dict[Any, Any]]]:
+    """(model, suite, task, condition, cell) for whole tasks; cell maps (metric, contract) to its best-interval row.
+
+    The image-cluster interval is preferred; Wilson's stands in where there is no other. `cell["n"]` is
+    (n_scored, n) of the accuracy. Rewards stay out.
+    """
+    cells: dict[tuple[str, str, str, str], dict[Any, Any]] = {}
+    for row in rows:
+        if row.get("by") or str(row["metric"]).startswith("reward."):
+            continue
+        cell = cells.setdefault((row["model"], row["suite"], row["task"], row["condition"]), {})
+        key = (row["metric"], row["contract"])
+        if key not in cell or (row["ci_method"] != stats.WILSON and row["ci_low"] not in (None, "")):
+            cell[key] = row
+        if row["metric"] == "accuracy":
+            cell["n"] = (int(row["n_scored"]), int(row["n"]))
+    return [(*place, cell) for place, cell in cells.items()]
+
+
+def share(row: Row | None) -> str:
+    """"64.0 [52.1, 74.9]" in percent; "-" where missing, without brackets where there is no interval."""
+    if row is None or row["value"] in (None, ""):
+        return "-"
+    text = f"{100 * float(row['value']):.1f}"
+    if row["ci_low"] in (None, "") or row["ci_high"] in (None, ""):
+        return text
+    return f"{text} [{100 * float(row['ci_low']):.1f}, {100 * float(row['ci_high']):.1f}]"
+
+
+def plain(row: Row | None, scale: float) -> str:
+    """The value alone with one decimal, "-" where missing."""
+    return "-" if row is None or row["value"] in (None, "") else f"{scale * float(row['value']):.1f}"
