@@ -18,9 +18,9 @@ Standard library only. Must not import torch or anything of `bench`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,13 @@ class Kind:
     companion: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def kinds(task: str) -> Mapping[str, Kind]:
     """The kinds of `task` in the order of its atlas file. Raises ValueError for an unknown task."""
     return _atlas(task)[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def outdated(task: str) -> tuple[tuple[str, ...], ...]:
     """Superseded criteria of `task`, each in several wordings."""
     return _atlas(task)[1]
@@ -103,6 +103,18 @@ def required(kind: Kind, key: str, facts: Mapping[str, Any]) -> tuple[tuple[str,
                  for entry in entries)
 
 
+def analysed(kind: Kind, key: str, facts: Mapping[str, Any], claims: Iterable[tuple[str, str]]) -> bool:
+    """Whether `claims` (attribute, value) about the image are an analysis of it that the value `key` can rest on.
+
+    Every required finding is claimed as it is, and no finding is claimed only as it is not. A claim that stands
+    beside its correct counterpart is a contradiction, which is another event.
+    """
+    claimed = set(claims)
+    right = {name for name, value in claimed if facts.get(name) == value}
+    return {name for name, _ in claimed} == right and all(
+        right.intersection(alternatives) for alternatives in required(kind, key, facts))
+
+
 def finding(task: str, attribute: str, value: str) -> str:
     """Noun phrase of one fact, for example "few mitoses"."""
     return kinds(task)[attribute].values[value].name
@@ -120,7 +132,7 @@ def _look_up(kind: Kind, name: str, facts: Mapping[str, Any]) -> Any:
     return evaluate(kinds(kind.task)[name], facts)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _atlas(task: str) -> tuple[Mapping[str, Kind], tuple[tuple[str, ...], ...]]:
     if task not in MODALITIES:
         raise ValueError(f"unknown phantom task {task!r}, expected one of {', '.join(MODALITIES)}")
