@@ -8,37 +8,51 @@ Text from data or models is shown with control characters visible and without ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench import aggregate, stats
 from bench.inert import one_line
-from rewards.types import CONTRACTS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Row = Mapping[str, Any]
+WIDE = 110
 
 
 def print_table(rows: Iterable[Row], console: Console | None = None) -> None:
     """Print whole tasks (a line each: n, accuracy by contract with 95 % interval, rates, tokens), then warnings."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     found = list(rows)
     console = console or Console()
-    table = Table(title="accuracy in %, 95 % interval resampled by image", title_justify="left")
-    for name in ("model", "task", "condition"):
-        table.add_column(name, overflow="fold")
-    for name in ("n", *reversed(CONTRACTS[:2]), *CONTRACTS[2:], "parsed %", "cap %", "format %", "tokens"):
-        table.add_column(name, justify="right")
-    for model, suite, task, condition, cell in by_task(found):
+    lines = by_task(found)
+    several = len({model for model, *_ in lines}) > 1
+    conditions = {condition for *_, condition, _ in lines} != {"plain"}
+    # On a narrow terminal only the default contract keeps its interval; results.csv has them all.
+    contracts = ("letter", "strict", "omnimed")
+    shown = {c: share if c == "letter" or console.width >= WIDE else partial(plain, scale=100) for c in contracts}
+    suites = len({suite for _, suite, *_ in lines}) > 1
+    names = "" if several or not lines else f"{one_line(lines[0][0], 60)}: "
+    names += "" if suites or not lines else f"{one_line(lines[0][1], 40)}, "
+    table = Table(title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title = Text(f"{names}accuracy in %, 95 % interval resampled by image")
+    for name, wanted in (("model", several), ("task", True), ("condition", conditions)):
+        if wanted:
+            table.add_column(name, overflow="fold", min_width=9)
+    for name in ("n", *contracts, "parsed", "cap", "format", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for model, suite, task, condition, cell in lines:
         scored, n = cell["n"]
+        labels = [model] * several + [f"{suite}/{task}" if suites else task] + [condition] * conditions
         table.add_row(
-            *(Text(one_line(t, 60)) for t in (model, f"{suite}/{task}", condition)),
+            *(Text(one_line(label, 60)) for label in labels),
             str(n) if scored == n else f"{scored}/{n}",
-            *(Text(share(cell.get(("accuracy", c)))) for c in ("letter", "strict", "omnimed")),
+            *(Text(shown[c](cell.get(("accuracy", c)))) for c in contracts),
             *(plain(cell.get(key), 100) for key in (("parse_rate", "letter"), ("cap_rate", ""), ("format_rate", ""))),
             plain(cell.get(("tokens_mean", "")), 1),
         )

@@ -185,6 +185,6 @@ def test_the_terminal_table_shows_intervals_and_warnings_without_obeying_the_dat
     text = out.getvalue()
     assert "[red]x␛[2J" in text
     assert "\x1b[2J" not in text
-    assert "omnimedvqa/ct" in text
+    assert "omnimedvqa, accuracy in %" in text
     assert "75.0 [" in text
     assert "warning: omnimedvqa/ct (plain): 5.0% of the answers were cut off" in text
