@@ -5,7 +5,8 @@ r"""What a short text says about the options: one option, or None and the reason
 ((1, None), (1, None), (None, 'no option named'))
 
 A letter counts when it stands alone or as a label ("B.", "(b)", "Option B", `{"answer": "B) ..."}`), and the text
-after a label has to be that option's. Without a letter the full text of exactly one option counts. Standard library only.
+after a label has to be that option's. Without a letter the full text of exactly one option counts.
+Standard library only.
 """
 
 from __future__ import annotations
