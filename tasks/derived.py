@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rewards.errors import UserError, suggest
-from rewards.types import Sample
+from rewards.parse import parse
+from rewards.types import Parsed, Sample
 from tasks.collect import Collector, text
 from tasks.files import read_json, read_text, shown
 from tasks.images import FileImage
@@ -77,8 +78,6 @@ def solution_text(answer: str, reasoning: str | None) -> str:
 
 
 def _reader(rows: Collector, row_id: str, task: str, split: str):  # type: ignore[no-untyped-def]
-    from rewards.parse import parse
-
     def sample(row: Mapping[str, object]) -> Sample:
         question, options, labels = _problem(row)
         solution = text(row, "solution")
@@ -88,8 +87,15 @@ def _reader(rows: Collector, row_id: str, task: str, split: str):  # type: ignor
         return Sample(suite=SUITE, task=task, id=row_id, group=image.sha256, question=question,
                       options=options, answer_index=index, question_type=text(row, "question_type") or "unspecified",
                       image=image, subset=text(row, "subset"), split=split,
-                      reference=(found.think or "").strip() or None)
+                      reference=_reasoning(solution, found).strip() or None)
     return sample
+
+
+def _reasoning(solution: str, found: Parsed) -> str:
+    """The reasoning as written: the parser's is normalised, which would make "10⁹" the training text "109"."""
+    if found.well_formed:
+        return solution.partition("<think>")[2].partition("</think>")[0]
+    return found.think or ""
 
 
 def _problem(row: Mapping[str, object]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
