@@ -218,7 +218,8 @@ class JudgeServer:
         try:
             if method != "POST" or not path.endswith(("/chat/completions", "/messages")):
                 raise _RefusedError(404, f"no such path {path}")
-            given = headers.get("x-api-key") if anthropic else headers.get("authorization", "").removeprefix("Bearer ")
+            # anthropic 2.x sends a bearer token as OpenAI does; older ones x-api-key
+            given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
             if self.key is not None and given != self.key:
                 raise _RefusedError(401, f"Incorrect API key provided: {given}")
             if anthropic:

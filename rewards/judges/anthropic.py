@@ -16,7 +16,7 @@ from typing import Any
 from rewards.errors import UserError
 from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest
 from rewards.judges.image import encode
-from rewards.judges.openai import count, refused
+from rewards.judges.openai import count, refused, said
 from rewards.judges.registry import judge_backend
 
 _OFFICIAL = "https://api.anthropic.com"
@@ -88,7 +88,8 @@ class AnthropicJudge(JudgeBackend):
         try:
             answer = await client.messages.create(**body)
         except anthropic.APIStatusError as problem:
-            raise refused(self, problem.status_code, problem.message, problem.response.headers) from None
+            words = said(problem.body) or problem.message
+            raise refused(self, problem.status_code, words, problem.response.headers) from None
         except anthropic.APITimeoutError:
             raise JudgeError("timeout", "the server did not answer in time", retryable=True) from None
         except anthropic.APIConnectionError as problem:

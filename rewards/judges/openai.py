@@ -89,7 +89,8 @@ class OpenAIJudge(JudgeBackend):
         try:
             answer = await client.chat.completions.create(**body)
         except openai.APIStatusError as problem:
-            raise refused(self, problem.status_code, problem.message, problem.response.headers) from None
+            words = said(problem.body) or problem.message
+            raise refused(self, problem.status_code, words, problem.response.headers) from None
         except openai.APITimeoutError:
             raise JudgeError("timeout", "the server did not answer in time", retryable=True) from None
         except openai.APIConnectionError as problem:
@@ -107,14 +108,14 @@ class OpenAIJudge(JudgeBackend):
 
 def refused(backend: JudgeBackend, status: int, message: str, headers: Mapping[str, str]) -> JudgeError:
     """The failure for an HTTP status. Raises `UserError` for what no attempt can mend."""
-    said = redact(message)
+    words = redact(message)
     if status in (401, 403):
         raise UserError(f"{backend.endpoint} refuses the key of judge {backend.name}:{backend.model} (HTTP {status}); "
-                        f"set {backend.name.upper()}_API_KEY to a valid one. The server says: {said}")
+                        f"set {backend.name.upper()}_API_KEY to a valid one. The server says: {words}")
     if status == 404:
         raise UserError(f"{backend.endpoint} knows no model {backend.model!r}, or is no such endpoint (HTTP 404). "
-                        f"The server says: {said}")
-    return status_error(status, said, headers)
+                        f"The server says: {words}")
+    return status_error(status, words, headers)
 
 
 def _reply(answer: Any) -> JudgeReply:
@@ -141,3 +142,10 @@ def count(usage: Any, name: str) -> int | None:
     """A token count of the vendor's usage record, None when it is not there; the SDKs do not validate it."""
     value = getattr(usage, name, None)
     return value if isinstance(value, int) else None
+
+
+def said(body: Any) -> str | None:
+    """The sentence in a vendor's error body (OpenAI's SDK has unwrapped "error" already), None without one."""
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    message = inner.get("message") if isinstance(inner, dict) else None
+    return message if isinstance(message, str) else None
