@@ -115,7 +115,8 @@ def _vessels(canvas: Canvas, rng: np.random.Generator) -> list[tuple[Floats, RGB
             away = points - np.array([0.45, 0.5])
             way = np.arange(len(course)) / (len(course) - 1)
             grow = np.minimum(1.0, way * 3)[:, None] * spread / 0.3
-            points = points + away * grow + between(rng, -0.012, 0.012, points.shape) * np.minimum(1.0, way * 2)[:, None]
+            jitter = between(rng, -0.012, 0.012, points.shape) * np.minimum(1.0, way * 2)[:, None]
+            points = points + away * grow + jitter
             path = curve([(x, y) for x, y in points.tolist()], 8)
             colour, width = (_VEIN, 0.0165) if vein else (_ARTERY, 0.0115)
             if number > 1:
@@ -144,7 +145,7 @@ def _branches(canvas: Canvas, path: Floats, colour: RGB, width: float, number: i
 def _trunks(canvas: Canvas, near: list[tuple[Floats, RGB]]) -> None:
     """Vessel trunks once more over the disc, from which they emerge."""
     for path, colour in near:
-        canvas.line(path[:6], colour, 0.012 if colour == _VEIN else 0.008)
+        canvas.line(path[:6], colour, 0.009 if colour == _VEIN else 0.006)
 
 
 def _disc(canvas: Canvas, facts: FundusFacts, rng: np.random.Generator) -> tuple[Box, Box]:
