@@ -18,6 +18,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,10 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
 """Largest file that is read."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_STARTS = (_PNG, b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _DECODING = (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError, struct.error,
              zlib.error)
 
@@ -196,6 +198,8 @@ def _header(data: bytes, name: str) -> Image.Image:
     """The undecoded image, its kind and declared size checked."""
     from PIL import Image
 
+    _register()
+
     if data.startswith(_LFS):
         raise BadImage(Reason.LFS_POINTER, f"{name}; run `git lfs pull` in the data folder")
     if data.startswith(_PNG) and len(data) >= 24:  # before Pillow, which would warn on its own
@@ -206,11 +210,24 @@ def _header(data: bytes, name: str) -> Image.Image:
         raise BadImage(Reason.TOO_LARGE, name) from problem
     except _DECODING as problem:
         what = "is empty" if not data else "is none of " + ", ".join(FORMATS)
-        if data.startswith((_PNG, b"\xff\xd8\xff")):
+        if data.startswith(_STARTS):
             raise BadImage(Reason.DAMAGED, f"{name} ({problem})") from problem
         raise BadImage(Reason.NOT_AN_IMAGE, f"{name} {what}") from problem
     _refuse_large(image.size, name)
     return image
+
+
+@cache
+def _register() -> None:
+    """Load the decoders of FORMATS, else Pillow would load every one it has."""
+    from PIL import (  # noqa: F401
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
 
 
 def _refuse_large(size: tuple[int, ...], name: str) -> None:
