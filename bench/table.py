@@ -44,7 +44,7 @@ def print_table(rows: Iterable[Row], console: Console | None = None) -> None:
     for name, wanted in (("model", several), ("task", True), ("condition", conditions)):
         if wanted:
             table.add_column(name, overflow="fold", min_width=9)
-    for name in ("n", *contracts, "parsed", "cap", "format", "tokens"):
+    for name in ("n", *contracts, "read", "cap", "format", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     for model, suite, task, condition, cell in lines:
         scored, n = cell["n"]
