@@ -14,6 +14,7 @@ fixed-point resampling for pixels. Needs numpy and Pillow; imports nothing else 
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ MIN_SIZE, MAX_SIZE = 48, 448
 
 _TURN = 4096
 _TABLE = np.round(np.sin(np.arange(_TURN) * (2 * np.pi / _TURN)) * 16384) / 16384
+_LIST: list[float] = _TABLE.tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ def sin(turns: Floats | float) -> Floats:
 def cos(turns: Floats | float) -> Floats:
     """Cosine of an angle in turns, from the rounded table."""
     return sin(np.asarray(turns) + 0.25)
+
+
+def direction(turns: float) -> tuple[float, float]:
+    """Cosine and sine of one angle in turns, from the same table."""
+    at = math.floor(turns * _TURN)
+    return _LIST[(at + _TURN // 4) % _TURN], _LIST[at % _TURN]
 
 
 def bump(u: Floats) -> Floats:
@@ -95,7 +103,7 @@ def blob(x: float, y: float, radius: float, squeeze: float = 1.0, turn: float = 
         for i, k in enumerate((2, 3, 5)):
             scale = scale + wobble * weight[i] / (1 + i) * cos(k * angle + phase[i])
     u, v = radius * scale * cos(angle), radius * squeeze * scale * sin(angle)
-    c, s = float(cos(turn)), float(sin(turn))
+    c, s = direction(turn)
     return np.stack([x + u * c - v * s, y + u * s + v * c], axis=1)
 
 
@@ -115,11 +123,22 @@ def curve(points: Sequence[tuple[float, float]], steps: int = 8, closed: bool = 
 
 def bounds(points: Floats, margin: float = 0.0) -> Box:
     """Bounding box of the points, clipped to the image, in steps of 1/4096."""
-    low = np.floor((np.min(points, axis=0) - margin) * 4096) / 4096
-    high = np.ceil((np.max(points, axis=0) + margin) * 4096) / 4096
-    x0, y0 = np.clip(low, 0.0, 1.0).tolist()
-    x1, y1 = np.clip(high, 0.0, 1.0).tolist()
-    return (x0, y0, x1, y1)
+    x0, y0 = points.min(axis=0).tolist()
+    x1, y1 = points.max(axis=0).tolist()
+    return (_down(x0 - margin), _down(y0 - margin), _up(x1 + margin), _up(y1 + margin))
+
+
+def around(x: float, y: float, radius: float) -> Box:
+    """The box of a circle, clipped to the image, in steps of 1/4096."""
+    return (_down(x - radius), _down(y - radius), _up(x + radius), _up(y + radius))
+
+
+def _down(value: float) -> float:
+    return min(1.0, max(0.0, math.floor(value * 4096) / 4096))
+
+
+def _up(value: float) -> float:
+    return min(1.0, max(0.0, math.ceil(value * 4096) / 4096))
 
 
 def noise(rng: np.random.Generator, cells: int | tuple[int, int], size: tuple[int, int], low: int = 0,
@@ -168,6 +187,12 @@ class Canvas:
     def line(self, points: Floats, fill: RGB, width: float) -> None:
         """A polyline with round joints, `width` in unit coordinates (at least one canvas pixel)."""
         self._pen.line(self.pixels(points), fill, max(1, self.length(width)), "curve" if width > 0.01 else None)
+
+    def lines(self, paths: Floats, fills: Sequence[RGB], widths: Sequence[float]) -> None:
+        """Many polylines, shape (n, points, 2), each with its colour and width."""
+        flat = np.rint(paths * self.width).astype(np.int64).reshape(len(paths), -1).tolist()
+        for points, fill, width in zip(flat, fills, widths, strict=True):
+            self._pen.line(points, fill, max(1, self.length(width)))
 
     def dots(self, xy: Floats, radius: Sequence[float] | Floats, fills: Sequence[RGB]) -> None:
         """Filled circles."""

@@ -12,6 +12,8 @@ Needs numpy and Pillow through `canvas` only.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image, ImageChops
 
@@ -26,6 +28,7 @@ from tasks.phantom.canvas import (
     bounds,
     cos,
     curve,
+    direction,
     noise,
     ring,
     sin,
@@ -118,11 +121,10 @@ def _bones(canvas: Canvas, rng: np.random.Generator) -> None:
     start = float(between(rng, -0.008, 0.008))
     for way in (-1, 1):
         for k, turn in enumerate((-0.185, -0.105, -0.03, 0.045, 0.125, 0.195)):
-            angle = turn + start
-            x = 0.5 + way * 0.415 * float(cos(angle))
-            y = 0.522 + 0.304 * float(sin(angle))
-            tangent = np.array([-way * 0.415 * float(sin(angle)), 0.304 * float(cos(angle))])
-            tangent = tangent / float(np.sqrt(tangent[0] * tangent[0] + tangent[1] * tangent[1]))
+            c, s = direction(turn + start)
+            x, y = 0.5 + way * 0.415 * c, 0.522 + 0.304 * s
+            tangent = np.array([-way * 0.415 * s, 0.304 * c])
+            tangent = tangent / math.sqrt(tangent[0] * tangent[0] + tangent[1] * tangent[1])
             half = 0.030 + 0.014 * (k % 2) + float(between(rng, 0, 0.008))
             across = np.array([tangent[1], -tangent[0]])
             t = (np.arange(9) / 4 - 1)[:, None]
@@ -171,18 +173,18 @@ def _mediastinum(canvas: Canvas, rng: np.random.Generator) -> dict[str, list[Box
 def _vessels(canvas: Canvas, side: str, lung: Floats, rng: np.random.Generator) -> None:
     """Pulmonary vessels that leave the hilum and taper towards the pleura."""
     hilum = np.asarray(_HILUM[side])
-    targets = lung[rng.permutation(len(lung))[:13]]
-    for end in targets.tolist():
-        reach = (np.asarray(end) - hilum) * float(between(rng, 0.62, 0.9))
-        bend = np.array([-reach[1], reach[0]]) * float(between(rng, -0.16, 0.16))
-        t = (np.arange(7) / 6)[:, None]
-        path = hilum + reach * t + bend * (t * (1 - t) * 4)
-        for k, width in enumerate((0.013, 0.009, 0.006)):
-            canvas.line(path[2 * k : 2 * k + 3], _grey(150 - 14 * k), width)
-        for start in (2, 4):
-            side_way = np.array([-reach[1], reach[0]]) * float(between(rng, -0.34, 0.34))
-            twig = path[start] + (reach * 0.28 + side_way) * t[:4]
-            canvas.line(path[start] + (twig - path[start]) * 0.9, _grey(112), 0.004)
+    ends = lung[rng.permutation(len(lung))[:13]]
+    n = len(ends)
+    t = (np.arange(7) / 6)[None, :, None]
+    reach = (ends - hilum) * between(rng, 0.62, 0.9, (n, 1))
+    across = np.stack([-reach[:, 1], reach[:, 0]], axis=1)
+    bend = across * between(rng, -0.16, 0.16, (n, 1))
+    paths = hilum + reach[:, None, :] * t + bend[:, None, :] * (t * (1 - t) * 4)
+    for start in (2, 4):
+        twig = reach * 0.25 + across * between(rng, -0.31, 0.31, (n, 1))
+        canvas.lines(paths[:, start, None, :] + twig[:, None, :] * t[:, :4:3], [_grey(112)] * n, [0.004] * n)
+    for k, width in enumerate((0.013, 0.009, 0.006)):
+        canvas.lines(paths[:, 2 * k : 2 * k + 3], [_grey(150 - 14 * k)] * n, [width] * n)
 
 
 def _inside(canvas: Canvas, mask: Image.Image) -> list[Box]:

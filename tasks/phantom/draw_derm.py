@@ -25,6 +25,7 @@ from tasks.phantom.canvas import (
     blob,
     bounds,
     cos,
+    direction,
     mixed,
     noise,
     ring,
@@ -95,7 +96,7 @@ def _outline(facts: DermFacts, turn: float, rng: np.random.Generator) -> Floats:
         teeth = np.repeat(between(rng, -1.0, 1.0, _POINTS // 3), 3) + between(rng, -0.3, 0.3, _POINTS)
         scale = scale + np.where(inside, 0.105 * teeth, 0.0)
     u, v = scale * cos(angle), 0.88 * scale * sin(angle)
-    c, s = float(cos(turn)), float(sin(turn))
+    c, s = direction(turn)
     points = np.stack([u * c - v * s, u * s + v * c], axis=1)
     off = points[:, None, :] - points[None, :, :]
     widest = float(np.sqrt(np.max(off[..., 0] * off[..., 0] + off[..., 1] * off[..., 1])))
@@ -109,7 +110,7 @@ def _patches(canvas: Canvas, facts: DermFacts, turn: float, radius: float,
              rng: np.random.Generator) -> dict[str, list[Box]]:  # fmt: skip
     """Paint every further colour, placed with the lesion's own symmetry; colour to boxes."""
     boxes: dict[str, list[Box]] = {}
-    c, s = float(cos(turn)), float(sin(turn))
+    c, s = direction(turn)
     start = float(rng.random())
     for k, name in enumerate(facts.colours[1:]):
         spots: list[tuple[float, float]]
@@ -124,8 +125,8 @@ def _patches(canvas: Canvas, facts: DermFacts, turn: float, radius: float,
             u, v = _MIRRORED[k]
             spots, share = ([(u, v), (u, -v)], 0.19) if v else ([(u, v)], 0.22)
         else:
-            away = start + k * 0.19
-            spots, share = [(0.44 * float(cos(away)), 0.44 * float(sin(away)))], 0.27
+            u, v = direction(start + k * 0.19)
+            spots, share = [(0.44 * u, 0.44 * v)], 0.27
         shapes = [blob(_CENTRE[0] + radius * (u * c - v * s), _CENTRE[1] + radius * (u * s + v * c), radius * share,
                        0.85, turn, 0.0 if facts.asymmetry == "none" else 0.3, rng) for u, v in spots]  # fmt: skip
         mask = canvas.mask(*shapes, blur=0.012 + 0.05 * radius)
@@ -157,7 +158,7 @@ def _network(layer: Image.Image, canvas: Canvas, reach: float, rng: np.random.Ge
     t = (np.arange(28) / 27 * 2 - 1) * reach
     lean = float(rng.random())
     for family in (0.0, 0.27):
-        c, s = float(cos(lean + family)), float(sin(lean + family))
+        c, s = direction(lean + family)
         for k in range(-count, count + 1):
             wave = 0.006 * sin(t / 0.075 + 0.5 * (k % 2)) + between(rng, -0.004, 0.004, len(t))
             u, v = t, k * pitch + wave
@@ -182,8 +183,8 @@ def _hairs(canvas: Canvas, rng: np.random.Generator) -> None:
     t = np.arange(15) / 14
     for _ in range(int(rng.integers(0, 5))):
         a, b, bend, kind, where = rng.random(5).tolist()
-        x, y = 0.5 + 0.5 * float(cos(where)), 0.5 + 0.5 * float(sin(where))
-        dx, dy = (0.3 + 0.45 * b) * float(cos(a)), (0.3 + 0.45 * b) * float(sin(a))
+        (x, y), (dx, dy) = direction(where), direction(a)
+        x, y, dx, dy = 0.5 + 0.5 * x, 0.5 + 0.5 * y, (0.3 + 0.45 * b) * dx, (0.3 + 0.45 * b) * dy
         swing = (bend - 0.5) * 1.6 * t * (1 - t)
         points = np.stack([x + dx * (t - 0.5) - dy * swing, y + dy * (t - 0.5) + dx * swing], axis=1)
         ink = mixed((46, 32, 26), (120, 88, 64), kind)

@@ -12,6 +12,8 @@ Needs numpy and Pillow through `canvas` only.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -21,11 +23,12 @@ from tasks.phantom.canvas import (
     Canvas,
     Drawn,
     Floats,
+    around,
     between,
     blob,
     bounds,
-    cos,
     curve,
+    direction,
     mixed,
     noise,
     scaled,
@@ -36,6 +39,7 @@ from tasks.phantom.facts import FundusFacts
 
 _DISC = np.array([0.715, 0.50])
 _MACULA = np.array([0.36, 0.515])
+_HUB = np.array([0.55, 0.50])
 _DISC_RADIUS = 0.082
 _FIELD = 0.485
 _ARTERY: RGB = (178, 48, 30)
@@ -94,15 +98,15 @@ def _macula(canvas: Canvas) -> Box:
     return bounds(np.array([[x, y]]), 0.10)
 
 
-def _taper(canvas: Canvas, path: Floats, colour: RGB, widths: tuple[float, float], reflex: bool = False) -> None:
-    """A vessel that narrows along its course; arteries carry a bright central reflex."""
-    pieces = 5
-    ends = np.linspace(0, len(path) - 1, pieces + 1).round().astype(int).tolist()
+def _taper(canvas: Canvas, path: Floats, colour: RGB, widths: tuple[float, float], pieces: int = 5) -> None:
+    """A vessel that narrows along its course; wide arteries carry a bright central reflex."""
+    last = len(path) - 1
     for k in range(pieces):
+        part = path[last * k // pieces : last * (k + 1) // pieces + 1]
         width = widths[0] + (widths[1] - widths[0]) * k / (pieces - 1)
-        canvas.line(path[ends[k] : ends[k + 1] + 1], colour, width)
-        if reflex and width > 0.009 and canvas.width > 300:
-            canvas.line(path[ends[k] : ends[k + 1] + 1], mixed(colour, (255, 190, 150), 0.45), width * 0.3)
+        canvas.line(part, colour, width)
+        if colour == _ARTERY and width > 0.009 and canvas.width > 300:
+            canvas.line(part, mixed(colour, (255, 190, 150), 0.45), width * 0.3)
 
 
 def _vessels(canvas: Canvas, rng: np.random.Generator) -> list[tuple[Floats, RGB]]:
@@ -122,7 +126,7 @@ def _vessels(canvas: Canvas, rng: np.random.Generator) -> list[tuple[Floats, RGB
             if number > 1:
                 width *= 0.75
             _branches(canvas, path, colour, width, number, rng)
-            _taper(canvas, path, colour, (width, width * 0.42), not vein)
+            _taper(canvas, path, colour, (width, width * 0.42))
             near.append((path[: len(path) // 3], colour))
     return near
 
@@ -130,16 +134,19 @@ def _vessels(canvas: Canvas, rng: np.random.Generator) -> list[tuple[Floats, RGB
 def _branches(canvas: Canvas, path: Floats, colour: RGB, width: float, number: int, rng: np.random.Generator) -> None:
     """Side branches: inward ones run towards the macula and stop short of it, outward ones to the periphery."""
     t = (np.arange(9) / 8)[:, None]
-    for k in range(6 if number < 2 else 2):
-        at = int(len(path) * (0.24 + 0.11 * k + 0.05 * float(rng.random())))
-        start = path[min(at, len(path) - 2)]
-        inward = k % 2 == 0 and number < 2
-        goal = _MACULA if inward else start + (start - np.array([0.55, 0.5])) * 0.9
-        reach = (goal - start) * (float(between(rng, 0.5, 0.68)) if inward else float(between(rng, 0.5, 0.8)))
+    count = 6 if number < 2 else 2
+    draws = rng.random((count, 3)).tolist()
+    for k, (place, length, side) in enumerate(draws):
+        at = min(int(len(path) * (0.24 + 0.11 * k + 0.05 * place)), len(path) - 2)
+        start = path[at]
+        if k % 2 == 0 and number < 2:
+            reach = (_MACULA - start) * (0.5 + 0.18 * length)
+        else:
+            reach = (start - _HUB) * (0.45 + 0.27 * length)
         lean = path[min(at + 4, len(path) - 1)] - start
-        bend = np.array([-reach[1], reach[0]]) * float(between(rng, -0.25, 0.25))
+        bend = np.array([-reach[1], reach[0]]) * (side - 0.5) * 0.5
         twig = start + reach * t + (bend + lean * 1.2) * t * (1 - t)
-        _taper(canvas, twig, colour, (width * 0.5, width * 0.2))
+        _taper(canvas, twig, colour, (width * 0.5, width * 0.2), 2)
 
 
 def _trunks(canvas: Canvas, near: list[tuple[Floats, RGB]]) -> None:
@@ -170,8 +177,9 @@ def _places(rng: np.random.Generator, count: int, low: float, high: float, quadr
     while len(chosen) < count:
         a, r = rng.random(2).tolist()
         angle = start + span * a
-        reach = float(np.sqrt(low * low + (high * high - low * low) * r))
-        x, y = centre[0] + reach * float(cos(angle)), centre[1] + reach * float(sin(angle))
+        reach = math.sqrt(low * low + (high * high - low * low) * r)
+        c, s = direction(angle)
+        x, y = centre[0] + reach * c, centre[1] + reach * s
         taken = [(x - p) * (x - p) + (y - q) * (y - q) < gap * gap for p, q in chosen]
         disc = (x - _DISC[0]) ** 2 + (y - _DISC[1]) ** 2 < 0.12 * 0.12
         fovea = (x - _MACULA[0]) ** 2 + (y - _MACULA[1]) ** 2 < 0.055 * 0.055
@@ -190,7 +198,7 @@ def _microaneurysms(canvas: Canvas, facts: FundusFacts, rng: np.random.Generator
     size = between(rng, 0.0075, 0.0095, len(xy))
     canvas.dots(xy, size * 1.5, [(164, 52, 34)] * len(xy))
     canvas.dots(xy, size, [(118, 6, 10)] * len(xy))
-    return [bounds(point[None], float(r)) for point, r in zip(xy, size * 1.5, strict=True)]
+    return [around(x, y, r) for (x, y), r in zip(xy.tolist(), (size * 1.5).tolist(), strict=True)]
 
 
 def _haemorrhages(canvas: Canvas, facts: FundusFacts, rng: np.random.Generator) -> list[Box]:
@@ -224,7 +232,8 @@ def _exudates(canvas: Canvas, facts: FundusFacts, rng: np.random.Generator) -> l
     reach = between(rng, 0.085, 0.135, len(turns))
     boxes: list[Box] = []
     for angle, r in zip(turns.tolist(), reach.tolist(), strict=True):
-        x, y = float(_MACULA[0]) + r * float(cos(angle)), float(_MACULA[1]) + r * float(sin(angle))
+        c, s = direction(angle)
+        x, y = float(_MACULA[0]) + r * c, float(_MACULA[1]) + r * s
         shape = blob(x, y, float(between(rng, 0.009, 0.016)), 0.75, float(rng.random()), 0.25, rng, 14)
         canvas.polygon(shape, (246, 206, 92))
         canvas.polygon(np.array([x, y]) + (shape - np.array([x, y])) * 0.65, (255, 234, 140))
@@ -245,11 +254,10 @@ def _new_vessels(canvas: Canvas, facts: FundusFacts, rng: np.random.Generator) -
         length = 0.10 + 0.06 * b
         side = 0.026 * sin(t * (2.0 + 1.5 * c) + a) * np.minimum(1.0, 3 * t)
         along = 0.02 + length * t - 0.3 * length * t * t * t
-        x = float(_DISC[0]) + along * float(cos(angle)) - side * float(sin(angle))
-        y = float(_DISC[1]) + along * float(sin(angle)) + side * float(cos(angle))
-        path = np.stack([x, y], axis=1)
+        c, s = direction(angle)
+        path = _DISC + np.stack([along * c - side * s, along * s + side * c], axis=1)
         canvas.line(path, (158, 12, 18), 0.005)
-        loop = blob(float(x[-1]), float(y[-1]), 0.014 + 0.010 * c, 0.8, a, 0.2, rng, 14)
+        loop = blob(path[-1, 0], path[-1, 1], 0.014 + 0.010 * c, 0.8, a, 0.2, rng, 14)
         canvas.line(np.concatenate([loop, loop[:1]]), (158, 12, 18), 0.0045)
         trace += [path, loop]
     return [bounds(np.concatenate(trace))]

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.phantom.canvas import (
     RGB,
@@ -22,10 +21,12 @@ from tasks.phantom.canvas import (
     Canvas,
     Drawn,
     Floats,
+    around,
     between,
     blob,
     bounds,
     cos,
+    direction,
     mixed,
     noise,
     ring,
@@ -34,15 +35,7 @@ from tasks.phantom.canvas import (
     stream,
 )
 from tasks.phantom.facts import PathFacts
-
-_DIAMETER = {"few": 0.078, "moderate": 0.074, "many": 0.060}
-_GLANDS: dict[str, tuple[tuple[float, float], ...]] = {
-    "few": ((0.50, 0.50),),
-    "moderate": ((0.28, 0.29), (0.74, 0.36), (0.42, 0.75)),
-    "many": ((0.22, 0.23), (0.77, 0.20), (0.50, 0.52), (0.21, 0.79), (0.79, 0.80)),
-}
-_NEST = {"few": (0.25, 3, 0.11), "moderate": (0.36, 5, 0.195), "many": (0.475, 8, 0.295)}
-"""Cribriform nest: its radius, number of punched-out lumens, radius of the circle they lie on."""
+from tasks.phantom.path_layout import Layout, clear, middle, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,7 @@ class _Palette:
 _HE = _Palette(ground=(238, 186, 208), fibre=(222, 148, 182), cytoplasm=(211, 150, 196), membrane=(188, 118, 172),
                lumen=(250, 246, 248), nucleus=(126, 82, 160), rim=(84, 44, 120), mitosis=(44, 16, 74),
                lymphocyte=(58, 32, 100))  # fmt: skip
-_BLUE = _Palette(ground=(236, 234, 236), fibre=(216, 216, 226), cytoplasm=(220, 222, 234), membrane=(196, 200, 220),
+_BLUE = _Palette(ground=(236, 234, 236), fibre=(204, 206, 222), cytoplasm=(220, 222, 234), membrane=(196, 200, 220),
                  lumen=(250, 250, 250), nucleus=(130, 150, 200), rim=(84, 104, 166), mitosis=(46, 58, 120),
                  lymphocyte=(62, 76, 140))  # fmt: skip
 _BROWN: RGB = (136, 78, 34)
@@ -82,21 +75,9 @@ def palette(facts: PathFacts) -> _Palette:
     return _Palette(**changed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Nuclei (centre, diameter, direction in turns), gland outlines, lumens, and walls between gland cells."""
-
-    xy: Floats
-    diameter: Floats
-    turn: Floats
-    glands: list[Floats]
-    lumens: list[Floats]
-    walls: list[Floats]
-
-
 def draw_path(facts: PathFacts, seed: int, size: int) -> Drawn:
     """Draw one field; see the module docstring for the regions."""
-    layout = _layout(facts, stream(seed, "path layout"))
+    layout = place(facts, stream(seed, "path layout"))
     ink = palette(facts)
     canvas = Canvas(size, ink.ground)
     _stroma(canvas, ink, stream(seed, "path stroma"))
@@ -106,9 +87,9 @@ def draw_path(facts: PathFacts, seed: int, size: int) -> Drawn:
     _mitoses(canvas, ink, layout, mitotic, stream(seed, "path mitoses"))
     immune = _lymphocytes(canvas, facts, ink, layout, stream(seed, "path lymphocytes"))
     looks = stream(seed, "path looks")
-    canvas.multiply(noise(looks, 96, canvas.shape, 214, 255))
+    canvas.multiply(noise(looks, 128, canvas.shape, 226, 255))
     reach = (layout.diameter * 0.62).tolist()
-    nuclei = [_disc(x, y, r) for (x, y), r in zip(layout.xy.tolist(), reach, strict=True)]
+    nuclei = [around(x, y, r) for (x, y), r in zip(layout.xy.tolist(), reach, strict=True)]
     regions = {
         "nuclei": nuclei, "mitoses": nuclei[:mitotic], "glands": [bounds(g) for g in layout.glands],
         "lumens": [bounds(g) for g in layout.lumens], "lymphocytes": immune,
@@ -116,118 +97,26 @@ def draw_path(facts: PathFacts, seed: int, size: int) -> Drawn:
     return Drawn(canvas.finish(looks, 5), regions)
 
 
-def _disc(x: float, y: float, radius: float) -> Box:
-    return bounds(np.array([[x, y]]), float(radius))
-
-
-def _diameters(facts: PathFacts, rng: np.random.Generator) -> Floats:
-    """Diameters whose largest to smallest ratio is exactly the fact; the middle ones lie between evenly."""
-    ratio = facts.size_ratio_x10 / 10
-    smallest = _DIAMETER[facts.cellularity] * 2 / (1 + ratio) * (1.12 if ratio > 2 else 1.0)
-    steps = np.arange(facts.nucleus_count) / (facts.nucleus_count - 1)
-    return smallest * (1 + (ratio - 1) * steps * (0.45 + 0.55 * steps))[rng.permutation(facts.nucleus_count)]
-
-
-def _layout(facts: PathFacts, rng: np.random.Generator) -> _Layout:
-    diameter = _diameters(facts, rng)
-    if facts.glands == "well formed":
-        return _well_formed(facts, diameter, rng)
-    if facts.glands == "cribriform":
-        radius, count, reach = _NEST[facts.cellularity]
-        slack = max(0.0, 0.47 - radius)
-        cx, cy = 0.5 + between(rng, -slack, slack, 2) * 0.7
-        nest = blob(cx, cy, radius, 0.97, 0.0, 0.05, rng, 40)
-        angle = ring(count - (count > 6)) + float(rng.random())
-        around = np.stack([cx + reach * cos(angle), cy + reach * sin(angle)], axis=1)
-        centres = np.concatenate([around, [[cx, cy]]]) if count > 6 else around
-        holes = between(rng, 0.042, 0.056, count)
-        lumens = [blob(x, y, r, 0.85, float(rng.random()), 0.06, rng) for (x, y), r in zip(centres, holes, strict=True)]
-        gap = np.concatenate([holes + 0.3 * _DIAMETER[facts.cellularity]])
-        xy = _scatter(rng, facts.nucleus_count, (cx, cy), radius - 0.03, centres, gap)
-        return _Layout(xy, diameter, np.asarray(rng.random(len(xy))), [nest], lumens, [])
-    xy = _scatter(rng, facts.nucleus_count, (0.5, 0.5), 0.0, np.zeros((0, 2)), np.zeros(0))
-    return _Layout(xy, diameter, np.asarray(rng.random(len(xy))), [], [], [])
-
-
-def _scatter(rng: np.random.Generator, count: int, centre: tuple[float, float], radius: float, holes: Floats,
-             gaps: Floats) -> Floats:  # fmt: skip
-    """`count` points of a jittered hexagonal grid: inside the circle (radius 0: the whole field), off the holes."""
-    pitch = 0.125
-    while True:
-        n = int(1.15 / pitch) + 2
-        i, j = np.divmod(np.arange(n * n), n)
-        grid = np.stack([(j + 0.5 * (i % 2)) * pitch, i * pitch * 0.875], axis=1) - 0.06
-        grid = grid + between(rng, -0.17, 0.17, (n * n, 2)) * pitch
-        off = grid - np.asarray(centre)
-        keep = np.all((grid > 0.04) & (grid < 0.96), axis=1)
-        if radius:
-            keep &= off[:, 0] * off[:, 0] + off[:, 1] * off[:, 1] < radius * radius
-        keep &= _clear(grid, holes, gaps)
-        kept = grid[keep]
-        if len(kept) >= count:
-            return kept[rng.permutation(len(kept))[:count]]
-        pitch *= 0.94
-
-
-def _clear(points: Floats, others: Floats, gaps: Floats) -> NDArray[np.bool_]:
-    """Which points lie farther from every other than that one's gap, shape (n,)."""
-    off = points[:, None, :] - others[None, :, :]
-    near = off[..., 0] * off[..., 0] + off[..., 1] * off[..., 1] < gaps * gaps
-    clear: NDArray[np.bool_] = ~np.any(near, axis=1)
-    return clear
-
-
-def _well_formed(facts: PathFacts, diameter: Floats, rng: np.random.Generator) -> _Layout:
-    centres = np.asarray(_GLANDS[facts.cellularity]) + between(rng, -0.02, 0.02, (len(_GLANDS[facts.cellularity]), 2))
-    if rng.random() < 0.5:
-        centres = centres[:, ::-1]
-    if rng.random() < 0.5:
-        centres = np.stack([1 - centres[:, 0], centres[:, 1]], axis=1)
-    shares = np.array_split(np.arange(facts.nucleus_count), len(centres))
-    xy, turns = np.zeros((facts.nucleus_count, 2)), np.zeros(facts.nucleus_count)
-    glands: list[Floats] = []
-    lumens: list[Floats] = []
-    walls: list[Floats] = []
-    for (x, y), members in zip(centres, shares, strict=True):
-        sizes = diameter[members]
-        arc = np.add.accumulate(sizes * 0.35 + _DIAMETER[facts.cellularity] * 0.70)
-        radius = max(0.105, float(arc[-1]) / 6.2832)
-        angle = arc / arc[-1] + float(rng.random())
-        squeeze = float(between(rng, 0.84, 0.98))
-        out = radius + between(rng, -0.008, 0.008, len(members))
-        xy[members] = np.stack([x + out * cos(angle), y + out * squeeze * sin(angle)], axis=1)
-        turns[members] = angle
-        reach = _DIAMETER[facts.cellularity]
-        glands.append(blob(x, y, radius + 0.72 * reach, squeeze, 0.0, 0.02, rng, 36))
-        lumens.append(blob(x, y, max(0.05, radius - 0.95 * reach), squeeze, 0.0, 0.05, rng, 30))
-        middle = angle - (sizes * 0.35 + _DIAMETER[facts.cellularity] * 0.70) / arc[-1] / 2
-        for a in middle.tolist():
-            near, far = radius - 0.85 * reach, radius + 0.68 * reach
-            c, s = float(cos(a)), float(sin(a)) * squeeze
-            walls.append(np.array([[x + near * c, y + near * s], [x + far * c, y + far * s]]))
-    return _Layout(xy, diameter, turns, glands, lumens, walls)
-
-
 def _stroma(canvas: Canvas, ink: _Palette, rng: np.random.Generator) -> None:
     canvas.paste(mixed(ink.ground, ink.fibre, 0.8), noise(rng, 9, canvas.shape, 0, 150))
     drift, start = float(rng.random()), rng.random((30, 3))
-    t = np.arange(13) / 12
-    for a, b, c in start.tolist():
-        wave = 0.025 * sin(1.3 * t + c) + 0.01 * sin(3.1 * t + a)
-        x, y = -0.1 + 1.2 * t, a * 1.6 - 0.3 + (drift - 0.5) * 0.7 * t + wave
-        fill = mixed(ink.fibre, (255, 245, 250), 0.55 if b > 0.6 else 0.0)
-        canvas.line(np.stack([x, y], axis=1), fill, 0.004 + 0.006 * b)
+    a, b, c = start[:, :1], start[:, 1].tolist(), start[:, 2:]
+    t = (np.arange(13) / 12)[None, :]
+    y = a * 1.6 - 0.3 + (drift - 0.5) * 0.7 * t + 0.025 * sin(1.3 * t + c) + 0.01 * sin(3.1 * t + a)
+    paths = np.stack([np.broadcast_to(-0.1 + 1.2 * t, y.shape), y], axis=2)
+    pale = mixed(ink.fibre, (255, 248, 252), 0.6)
+    canvas.lines(paths, [pale if wide > 0.6 else ink.fibre for wide in b], [0.004 + 0.006 * wide for wide in b])
 
 
-def _cells(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layout, rng: np.random.Generator) -> None:
+def _cells(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: Layout, rng: np.random.Generator) -> None:
     """Cytoplasm and cell borders; chicken-wire brown for a membranous stain."""
     membranous = facts.pattern == "membranous"
     wall = 0.016 if membranous else 0.005
     shade = rng.random(len(layout.xy)).tolist()
     for gland in layout.glands:
         canvas.polygon(gland, ink.membrane)
-        inner = gland.mean(axis=0).round(6)
-        canvas.polygon(inner + (gland - inner) * (1 - wall * 3), ink.cytoplasm)
+        centre = middle(gland)
+        canvas.polygon(centre + (gland - centre) * (1 - wall * 3), ink.cytoplasm)
     if not layout.walls:
         reach = layout.diameter / 2 + (0.034 if facts.cellularity != "many" else 0.024)
         outline = _contours(rng, layout, reach, 0.10, 0.9)
@@ -239,11 +128,11 @@ def _cells(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layout, rng
         canvas.line(line, ink.membrane, wall * 0.8)
     for lumen in layout.lumens:
         canvas.polygon(lumen, ink.membrane)
-        inner = lumen.mean(axis=0).round(6)
-        canvas.polygon(inner + (lumen - inner) * (0.82 if membranous else 0.93), ink.lumen)
+        centre = middle(lumen)
+        canvas.polygon(centre + (lumen - centre) * (0.82 if membranous else 0.93), ink.lumen)
 
 
-def _contours(rng: np.random.Generator, layout: _Layout, radius: Floats, wobble: float, squeeze: float) -> Floats:
+def _contours(rng: np.random.Generator, layout: Layout, radius: Floats, wobble: float, squeeze: float) -> Floats:
     """One irregular oval a nucleus, shape (n, 14, 2)."""
     n = len(layout.xy)
     angle = ring(14)[None, :]
@@ -256,7 +145,7 @@ def _contours(rng: np.random.Generator, layout: _Layout, radius: Floats, wobble:
     return ovals
 
 
-def _nuclei(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layout, skip: int,
+def _nuclei(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: Layout, skip: int,
             rng: np.random.Generator) -> None:  # fmt: skip
     wobble = {"mild": 0.03, "moderate": 0.07, "marked": 0.14}[facts.size_variation]
     radius = layout.diameter / 2
@@ -287,7 +176,7 @@ def _nuclei(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layout, sk
     canvas.dots(spots[skip:].reshape(-1, 2), sizes, [fill] * len(sizes))
 
 
-def _mitoses(canvas: Canvas, ink: _Palette, layout: _Layout, count: int, rng: np.random.Generator) -> None:
+def _mitoses(canvas: Canvas, ink: _Palette, layout: Layout, count: int, rng: np.random.Generator) -> None:
     """Metaphase plates and anaphases: dark ragged bars in a cleared cell without a nuclear membrane."""
     clear = mixed(ink.cytoplasm, (255, 255, 255), 0.55)
     for i in range(count):
@@ -295,15 +184,16 @@ def _mitoses(canvas: Canvas, ink: _Palette, layout: _Layout, count: int, rng: np
         radius = max(float(layout.diameter[i]) * 0.62, 0.034)
         canvas.polygon(blob(x, y, radius * 1.25, 0.95, 0.0, 0.04, rng), clear)
         turn = float(rng.random())
+        c, s = direction(turn)
         split = 0.36 * radius if rng.random() < 0.4 else 0.0
         for way in (-1, 1) if split else (0,):
-            cx, cy = x - way * split * float(sin(turn)), y + way * split * float(cos(turn))
+            cx, cy = x - way * split * s, y + way * split * c
             bar = blob(cx, cy, radius * 0.95, 0.34 if not split else 0.24, turn, 0.0, None, 18)
             rag = between(rng, 0.82, 1.12, (18, 1))
             canvas.polygon(np.array([cx, cy]) + (bar - np.array([cx, cy])) * rag, ink.mitosis)
 
 
-def _lymphocytes(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layout,
+def _lymphocytes(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: Layout,
                  rng: np.random.Generator) -> list[Box]:  # fmt: skip
     """Small round dark cells, in aggregates when dense; never inside a lumen."""
     if not facts.lymphocyte_count:
@@ -313,12 +203,12 @@ def _lymphocytes(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layou
     n = int(1 / pitch)
     i, j = np.divmod(np.arange(n * n), n)
     grid = np.stack([(j + 0.25 + 0.5 * (i % 2)) * pitch, (i + 0.5) * pitch], axis=1)
-    grid = grid + between(rng, -0.2, 0.2, grid.shape) * pitch
-    holes = np.concatenate([layout.xy, *([np.round(g.mean(axis=0), 6)] for g in layout.lumens)])
-    wide = [float(np.max(np.abs(g - np.round(g.mean(axis=0), 6)))) + radius for g in layout.lumens]
+    grid = grid + between(rng, -0.34, 0.34, grid.shape) * pitch
+    holes = np.concatenate([layout.xy, *(middle(lumen)[None] for lumen in layout.lumens)])
+    wide = [float(np.max(np.abs(lumen - middle(lumen)))) + radius for lumen in layout.lumens]
     for overlap in (1.0, 0.85, 0.7, 0.5, 0.3):
         gaps = np.concatenate([(layout.diameter / 2 + radius) * overlap, wide])
-        free = grid[_clear(grid, holes, gaps)]
+        free = grid[clear(grid, holes, gaps)]
         if len(free) >= facts.lymphocyte_count * (1.5 if not dense else 1.0):
             break
     order = rng.permutation(len(free))
@@ -331,4 +221,4 @@ def _lymphocytes(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: _Layou
     halo = mixed(ink.ground, (255, 255, 255), 0.45)
     canvas.dots(xy, sizes * 1.28, [halo] * len(xy))
     canvas.dots(xy, sizes, [scaled(ink.lymphocyte, t) for t in between(rng, 0.85, 1.15, len(xy)).tolist()])
-    return [_disc(x, y, r) for (x, y), r in zip(xy.tolist(), sizes.tolist(), strict=True)]
+    return [around(x, y, r) for (x, y), r in zip(xy.tolist(), sizes.tolist(), strict=True)]
