@@ -158,7 +158,7 @@ def warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         if metric == "error_rate" and value:
             said.append(f"{place}: {round(value * n)} of {n} rows have no answer (backend errors); "
                         "accuracy counts the others only")
-        if metric.startswith("reward.") and scored < n:
+        if metric.startswith("reward.") and metric != "reward.total" and scored < n:
             said.append(f"{place}: {metric} is missing for {n - scored} of {n} answers; "
                         "its mean counts the others only")
     for (suite, task, condition), values in accuracy.items():

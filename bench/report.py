@@ -81,6 +81,7 @@ def render_report(
         style_hash=f"sha256-{digest}",
         model=one_line(str(found[0]["model"]) if found else "no results", 120),
         summary=list(_summary(found)),
+        conditions=any(row["condition"] != "plain" for row in found),
         breakdown=list(_breakdown(found)),
         parts=list(_parts(found)),
         warnings=warnings(found) + [one_line(str(w), 500) for w in manifest.get("warnings") or ()],
