@@ -60,7 +60,7 @@ class AnthropicJudge(JudgeBackend):
             body["output_config"] = config
         return body
 
-    def _sdk(self) -> Any:
+    async def prepare(self) -> None:
         """The client of the running event loop: one that outlives its loop fails with "Event loop is closed"."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
@@ -74,11 +74,9 @@ class AnthropicJudge(JudgeBackend):
                 api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None
             )
             self._loop = loop
-        return self._client
 
     async def ask(self, request: JudgeRequest) -> JudgeReply:
         """One attempt."""
-        client = self._sdk()
         import anthropic
 
         body: dict[str, Any] = dict(self.payload(request))
@@ -86,7 +84,7 @@ class AnthropicJudge(JudgeBackend):
             media, data = await encode(request.image, request.image_max_side)
             body["messages"][0]["content"][0]["source"].update(media_type=media, data=data)
         try:
-            answer = await client.messages.create(**body)
+            answer = await self._client.messages.create(**body)
         except anthropic.APIStatusError as problem:
             words = said(problem.body) or problem.message
             raise refused(self, problem.status_code, words, problem.response.headers) from None

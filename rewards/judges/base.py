@@ -177,6 +177,9 @@ class JudgeBackend:
             "max_tokens": request.max_tokens,
         }
 
+    async def prepare(self) -> None:
+        """Load what takes long (an SDK, weights); awaited before every attempt, outside its timeout."""
+
     async def ask(self, request: JudgeRequest) -> JudgeReply:
         """One attempt; never retries, never caches, never reads the verdict.
 

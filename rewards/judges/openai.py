@@ -61,7 +61,7 @@ class OpenAIJudge(JudgeBackend):
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
-    def _sdk(self) -> Any:
+    async def prepare(self) -> None:
         """The client of the running event loop: one that outlives its loop fails with "Event loop is closed"."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
@@ -75,11 +75,9 @@ class OpenAIJudge(JudgeBackend):
                 api_key=key or "none", base_url=self.endpoint, max_retries=0, timeout=None
             )
             self._loop = loop
-        return self._client
 
     async def ask(self, request: JudgeRequest) -> JudgeReply:
         """One attempt."""
-        client = self._sdk()
         import openai
 
         body: dict[str, Any] = dict(self.payload(request))
@@ -87,7 +85,7 @@ class OpenAIJudge(JudgeBackend):
             media, data = await encode(request.image, request.image_max_side)
             body["messages"][1]["content"][0]["image_url"]["url"] = f"data:{media};base64,{data}"
         try:
-            answer = await client.chat.completions.create(**body)
+            answer = await self._client.chat.completions.create(**body)
         except openai.APIStatusError as problem:
             words = said(problem.body) or problem.message
             raise refused(self, problem.status_code, words, problem.response.headers) from None

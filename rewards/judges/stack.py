@@ -236,6 +236,7 @@ class Stack:
         self, key: str, request: JudgeRequest, number: int, deadline: Deadline, ceiling: float, limit: EndpointLimit
     ) -> JudgeReply:
         """One attempt with its timeout and its line in the ledger."""
+        await self.backend.prepare()
         deadline.start()
         started = time.monotonic()
         outcome, model, cost = "interrupted", "", None

@@ -52,11 +52,11 @@ def case():
 
     def make(chain="Crowded pink nuclei are seen. A is excluded, C is excluded. Mitoses define grade.", letter="B", n=0,
              **changes):
-        fields = dict(
-            suite="phantom", task="path", id=f"path/{n}", group=f"g{n}", question="Which tissue is shown?",
-            options=("fat", "carcinoma", "bone"), answer_index=1, question_type="diagnosis", image=PixelImage(),
-            facts={"tissue": "carcinoma"},
-        )
+        fields = {
+            "suite": "phantom", "task": "path", "id": f"path/{n}", "group": f"g{n}", "answer_index": 1,
+            "question": "Which tissue is shown?", "options": ("fat", "carcinoma", "bone"),
+            "question_type": "diagnosis", "image": PixelImage(), "facts": {"tissue": "carcinoma"},
+        }
         sample = Sample(**{**fields, **changes})
         text = dict(zip("ABC", sample.options, strict=False))[letter]
         answer = f"{letter}) {text}"
