@@ -16,7 +16,7 @@ Must not import a vendor SDK or a tensor library.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from rewards.judges.base import Judge
 from rewards.judges.protocols.base import Judgement
@@ -36,7 +36,7 @@ class Judging(Protocol):
     there is no verdict. A completion without text is not judged.
     """
 
-    name: str
+    name: ClassVar[str]
 
     async def judge(
         self, judge: Judge, sample: Sample, completion: Completion, parsed: Parsed, repeat: int = 0, label: str = ""

@@ -126,8 +126,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class RewardResult:
-    """All parts of one reward for one completion. `total` is None when a required part is missing."""
+    """All parts of one reward for one completion. `total` is None when a required part is missing.
+
+    `usage` is what judges cost for it: calls, tokens_in, tokens_out, cost_usd (None: unknown), cached, models; empty
+    where no judge was asked.
+    """
 
     total: float | None
     scores: tuple[Score, ...]
     fingerprint: str
+    usage: Mapping[str, Any] = field(default_factory=dict)
