@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,11 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
     from rewards import parse
     from tasks import prompts
 
+    if stored is not None:  # refuse before the slow part what can be refused before it
+        early = {**stored, "config": config.binding(), "data": data}
+        manifest.require_same(stored, json.loads(json.dumps(early)), config.out)
     shown = [presented for condition in config.conditions for task in config.tasks
              for presented in controls.present(condition, [s for s in samples if s.task == task], config.decoding.seed)]
-    if stored is not None:  # refuse before the slow part what can be refused before it
-        early = {**stored, "config": {**config.binding()}, "data": data}
-        manifest.require_same(stored, json.loads(json.dumps(early)), config.out)
     model = resolve(config.model, config.decoding, config.options)
     described = manifest.describe(config.binding(), model.describe(), data, {"version": prompts.VERSION}, parse.VERSION,
                                   config.execution())
@@ -103,12 +103,24 @@ def judge(config: RunConfig, samples: Sequence[Sample]) -> None:
 def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, Any]) -> None:
     """Stage three: `results.csv`, `report.html`, the table and the warnings."""
     from bench import aggregate, report
+    from bench.runfolder import RunFolder
 
-    aggregate.write_results(config.out)
+    folder = RunFolder(config.out)
+    rows = aggregate.write_results(config.out / "samples.jsonl", config.out / "results.csv", model=config.model,
+                                   scores_path=config.out / "scores.jsonl")
+    described["warnings"] = aggregate.warnings(rows)
+    manifest.write_json(config.out / "manifest.json", described)
     images = {sample.image_sha256: sample.image for sample in samples}
-    report.write_report(config.out, images)
+
+    def shown(row: Mapping[str, Any]) -> bytes | None:
+        source = images.get(str(row["shown_image_sha256"]))
+        return None if source is None else source.read()
+
+    report.write_report(config.out / "report.html", rows=rows, samples=folder.samples(), manifest=described,
+                        image=shown, scores=folder.scores())
     if not config.quiet:
-        report.print_table(config.out)
+        report.print_table(rows)
+        print(f"results in {config.out}: results.csv, samples.jsonl, report.html")
 
 
 if __name__ == "__main__":
