@@ -6,9 +6,10 @@
 True
 
 Why it is balanced, by construction and not by repair:
-1. Each image has one *lead* kind. Its true value is drawn uniformly first, then facts are drawn until they give it.
+1. An image has one or two *lead* kinds that share no fact. Their true values are drawn uniformly first, then facts
+   are drawn until they give them.
 2. The other kinds of the image are *companions*: their values are uniform under `facts.sample_facts`, and they share
-   no fact with the lead, so that the lead's choice leaves them uniform.
+   no fact with a lead, so that the leads' choice leaves them uniform.
 3. Wrong options are drawn uniformly from the kind's other values, and the options are shuffled.
 So for every kind, every option of every option set is right equally often; so are letters, lengths and wordings.
 A kind with a constant answer ("Which modality is this?" inside one task) cannot be balanced and is therefore not
@@ -19,9 +20,9 @@ Needs numpy. Must not import torch or anything of `bench`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,11 +33,13 @@ from tasks.phantom.knowledge import Kind, evaluate, kinds
 OPTIONS = 4
 """Options offered by default; a kind with fewer values offers all of them."""
 
-DERIVED_SHARE = 0.5
-"""Share of lead questions whose answer combines facts by a rule (diagnosis, grade)."""
+SECOND_LEAD = 0.5
+"""Probability of a second lead where one is left."""
 
 MAX_TRIES = 100_000
-"""Draws of facts before a value is declared impossible; the rarest one needs about 150."""
+"""Draws of facts before a value is declared impossible; the rarest one needs about 600."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,36 +114,40 @@ def from_facts(facts: Mapping[str, Any]) -> Question:
 
 def ask(task: str, rng: np.random.Generator, options: int = OPTIONS,
         only: Collection[str] | None = None) -> tuple[dict[str, Any], list[Question]]:
-    """Facts of one image and two or three questions about it (fewer where no kind is left), lead first.
+    """Facts of one image and two or three questions about it (fewer where no kind is left), leads first.
 
     `options` in 2 to 5; `only` restricts the kinds.
     """
-    known = {name: kind for name, kind in kinds(task).items() if only is None or name in only}
-    lead = _lead(known, rng)
-    value = tuple(lead.values)[int(rng.integers(len(lead.values)))]
-    facts = _facts(lead, value, rng)
-    companions = [kind for kind in known.values()
-                  if kind.companion and kind is not lead and not kind.uses & lead.uses - set(kind.where)
-                  and evaluate(kind, facts) is not None]
-    wanted = 1 + int(rng.integers(2))
+    known = [kind for name, kind in kinds(task).items() if only is None or name in only]
+    leads = [_lead(known, rng)]
+    others = [kind for kind in known if not kind.companion and not kind.uses & leads[0].uses]
+    if others and rng.random() < SECOND_LEAD:
+        leads.append(_lead(others, rng))
+    facts = _facts([(lead, _pick(rng, tuple(lead.values))) for lead in leads], rng)
+    companions = [kind for kind in known
+                  if kind.companion and kind not in leads and evaluate(kind, facts) is not None
+                  and not any(kind.uses & (lead.uses - set(kind.where)) for lead in leads)]
+    wanted = 2 + int(rng.integers(2)) - len(leads)
     chosen = [companions[i] for i in rng.permutation(len(companions))[:wanted].tolist()]
-    return facts, [_question(kind, facts, options, rng) for kind in (lead, *chosen)]
+    return facts, [_question(kind, facts, options, rng) for kind in (*leads, *chosen)]
 
 
-def _lead(known: Mapping[str, Kind], rng: np.random.Generator) -> Kind:
-    derived = [kind for kind in known.values() if kind.attribute is None]
-    plain = [kind for kind in known.values() if kind.attribute is not None]
-    pool = derived if derived and (not plain or rng.random() < DERIVED_SHARE) else plain
-    return pool[int(rng.integers(len(pool)))]
+def _lead(known: Sequence[Kind], rng: np.random.Generator) -> Kind:
+    """Kinds that can offer four options, among them most that combine facts, come three times as often."""
+    return _pick(rng, [kind for kind in known for _ in range(1 if len(kind.values) < OPTIONS else 3)])
 
 
-def _facts(kind: Kind, value: str, rng: np.random.Generator) -> dict[str, Any]:
+def _pick(rng: np.random.Generator, items: Sequence[_T]) -> _T:
+    return items[int(rng.integers(len(items)))]
+
+
+def _facts(wanted: Sequence[tuple[Kind, str]], rng: np.random.Generator) -> dict[str, Any]:
     for _ in range(MAX_TRIES):
-        facts = to_dict(sample_facts(kind.task, rng))
-        if evaluate(kind, facts) == value:
+        facts = to_dict(sample_facts(wanted[0][0].task, rng))
+        if all(evaluate(kind, facts) == value for kind, value in wanted):
             return facts
-    raise RuntimeError(f"no facts of {kind.task} in {MAX_TRIES:,} draws give {kind.name} = {value!r}: the atlas and "
-                       "the sampler of facts disagree")
+    raise RuntimeError(f"no facts in {MAX_TRIES:,} draws give {[(kind.name, value) for kind, value in wanted]}: the "
+                       "atlas and the sampler of facts disagree")
 
 
 def _question(kind: Kind, facts: Mapping[str, Any], options: int, rng: np.random.Generator) -> Question:

@@ -14,7 +14,6 @@ Nothing is drawn before a sample's image is used. Must not import torch or anyth
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,7 +58,7 @@ def samples(task: str, split: str = "test", n: int | None = None, size: int | No
     for index in range(wanted):
         if len(found) >= wanted:
             break
-        found += _image_samples(task, split, index, size or SIZE, seed, options, only)
+        found += _image_samples(task, split, index, SIZE if size is None else size, seed, options, only)
     return found[:wanted]
 
 
@@ -82,12 +81,9 @@ class Drawing:
 
 @lru_cache(maxsize=64)
 def _png(drawing: Drawing) -> bytes:
-    from tasks.phantom.draw import draw
+    from tasks.phantom.draw import draw, encode_png
 
-    image = draw(drawing.task, from_dict(dict(drawing.facts)), drawing.seed, drawing.size).image
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    return encode_png(draw(drawing.task, from_dict(dict(drawing.facts)), drawing.seed, drawing.size).image)
 
 
 def _image_samples(task: str, split: str, index: int, size: int, seed: int, options: int,
