@@ -253,7 +253,7 @@ def _new_vessels(canvas: Canvas, facts: FundusFacts, rng: np.random.Generator) -
         angle = lean + 0.25 + k / 15 + 0.05 * a
         length = 0.10 + 0.06 * b
         side = 0.026 * sin(t * (2.0 + 1.5 * c) + a) * np.minimum(1.0, 3 * t)
-        along = 0.02 + length * t - 0.3 * length * t * t * t
+        along = 0.072 + 0.75 * length * t - 0.2 * length * t * t * t
         c, s = direction(angle)
         path = _DISC + np.stack([along * c - side * s, along * s + side * c], axis=1)
         canvas.line(path, (158, 12, 18), 0.005)
