@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rewards.errors import UserError
-from tasks.loaded import Loaded, finish
+from tasks.loaded import Loaded
 
 
 def read(task: str, data: str | Path, split: str | None, limit: int | None) -> Loaded:
@@ -19,8 +19,8 @@ def read(task: str, data: str | Path, split: str | None, limit: int | None) -> L
     if str(data) == "phantom":
         from tasks.phantom import suite
 
-        found = suite.read(task, split=split or "test")
-        return finish(list(found.samples)[:limit], [], "phantom")
+        part = split or "test"
+        return suite.read(task, part, n=min(limit, suite.SIZES.get(part, limit)) if limit else None)
     if str(data) == "hub":
         from tasks import hub
 

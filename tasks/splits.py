@@ -37,8 +37,8 @@ def build(data: str | Path, out: Path, sizes: Mapping[str, int], nested: Mapping
           near_bits: int | None = None) -> dict[str, Any]:
     """Write the splits into `out`, which must not exist or be empty; returns the manifest.
 
-    `subsets` None takes all of them. `near_bits` is how many of 256 hash bits may differ between copies of a picture
-    (None: the default of `tasks.fingerprints`). The folder appears whole or not at all. Raises: UserError.
+    `subsets` None takes all of them. `near_bits` is how many of 256 places of the perceptual hash may differ between
+    copies (None: the default of `tasks.fingerprints`). The folder appears whole or not at all. Raises: UserError.
     """
     from tasks import split_files
     from tasks.fingerprints import NEAR_BITS, fingerprint, same_content
@@ -160,7 +160,7 @@ def _parser() -> Parser:
     parser.add_argument("--split", default="val,test", help="source splits to pool (val,test)")
     parser.add_argument("--seed", type=_count, default=0, help="(0)")
     parser.add_argument("--near-bits", type=_count, metavar="N",
-                        help="of 256 hash bits, how many may differ between copies of a picture (8)")
+                        help="of 256 places of the perceptual hash, how many may differ between copies (12)")
     return parser
 
 
