@@ -31,7 +31,7 @@ __all__ = ["print_table", "render_report", "write_report"]
 SHOWN = 24
 TEXT_LIMIT = 6_000
 HIGH_REWARD = 0.75
-"""A wrong answer whose mean reward part reaches this is disputed: the judge liked what the key calls wrong."""
+"""A wrong answer whose mean judged part reaches this is disputed: the judge liked what the key calls wrong."""
 
 Row = Mapping[str, Any]
 ImageOf = Callable[[Row], bytes | None]
@@ -146,7 +146,9 @@ def _disputed(row: Row, score: Row | None) -> int | None:
         return None
     if len(set(row["correct"].values())) > 1:
         return 0
-    values = [s["value"] for s in (score or {}).get("scores") or () if s.get("value") is not None]
+    # Format and accuracy say nothing that the contracts do not: only the judged parts can disagree with the key.
+    values = [s["value"] for s in (score or {}).get("scores") or ()
+              if s.get("value") is not None and s["part"] not in ("format", "accuracy")]
     mean = sum(values) / len(values) if values else None
     if mean is None:
         return None

@@ -35,6 +35,7 @@ EXACT_BELOW = 25
 """McNemar's test is exact (binomial) when fewer pairs than this are discordant."""
 
 BOOTSTRAP = "image-cluster bootstrap"
+HIERARCHICAL = "hierarchical bootstrap (seed, image)"
 WILSON = "wilson"
 WILSON_GROUPS = "wilson over images (no variation)"
 TOO_FEW = "none: one image"
@@ -63,13 +64,15 @@ class Interval:
 class Draws:
     """Resampled means of `k` columns over the *same* resamples, so that any difference of columns is paired.
 
-    `value` has shape (k,), `draws` (k, resamples); `n_groups` is the smallest number of groups in any stratum.
+    `value` has shape (k,), `draws` (k, resamples); `n_groups` is the smallest number of groups in any stratum and
+    `seeds` how many training seeds each column averages (empty: one each).
     """
 
     value: Floats
     draws: Floats
     n: int
     n_groups: int
+    seeds: tuple[int, ...] = ()
 
     def interval(self, column: int, minus: int | None = None, level: float = 0.95) -> Interval:
         """Interval of one column's mean, or of its paired difference to the column `minus`."""
@@ -78,7 +81,15 @@ class Draws:
         if minus is not None:
             value -= float(self.value[minus])
             draws = draws - self.draws[minus]
-        return interval_of(value, draws, n=self.n, n_groups=self.n_groups, level=level, paired=minus is not None)
+        columns = [column] if minus is None else [column, minus]
+        counts = [self.seeds[c] for c in columns] if self.seeds else [1]
+        # Few seeds are few units too: the tails widen with the smallest number of them.
+        units = min([self.n_groups, *(c for c in counts if c > 1)])
+        found = interval_of(value, draws, n=self.n, n_groups=units, level=level, paired=minus is not None)
+        method = found.method
+        if max(counts) > 1 and method == BOOTSTRAP:
+            method = HIERARCHICAL if min(counts) > 1 else f"{HIERARCHICAL}, one side a single seed"
+        return Interval(found.value, found.low, found.high, self.n, self.n_groups, method, level)
 
 
 def wilson(k: float, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -137,7 +148,7 @@ def combine(parts: Sequence[Draws]) -> Draws:
     """The plain mean over strata (tasks), each resampled on its own: the out-of-domain mean and the transfer figure."""
     value = np.mean([p.value for p in parts], axis=0)
     draws = np.mean([p.draws for p in parts], axis=0)
-    return Draws(value, draws, sum(p.n for p in parts), min(p.n_groups for p in parts))
+    return Draws(value, draws, sum(p.n for p in parts), min(p.n_groups for p in parts), parts[0].seeds)
 
 
 def interval_of(
@@ -195,26 +206,33 @@ def hierarchical_bootstrap(
     """Difference of two variants trained several times: seeds *and* images are resampled.
 
     `a` has shape (seeds of a, n) and `b` (seeds of b, n), columns being the same samples. Seeds are drawn apart
-    for each side, images once for both (they are crossed). With one seed a side, seed variation cannot be seen:
-    the interval is then the image-cluster one, and `method` says so.
+    for each side, images once for both (they are crossed). With one seed a side, seed variation cannot be seen and
+    the interval is the image-cluster one.
     """
     left, right = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
-    base = resample(np.vstack([left, right]).T, groups, resamples=resamples, seed=seed)
-    rng = np.random.default_rng([7, *np.atleast_1d(seed)])
-    seeds_a, seeds_b = len(left), len(right)
-    draws = np.zeros(resamples)
-    for sign, count, block in ((1, seeds_a, base.draws[:seeds_a]), (-1, seeds_b, base.draws[seeds_a:])):
-        draws += sign * np.einsum("rs,sr->r", _weights(rng, resamples, count), block) / count
-    value = float(base.value[:seeds_a].mean() - base.value[seeds_a:].mean())
-    # Few seeds are few groups: the tails widen with the smaller number of seeds, not with the number of images.
-    several = min(seeds_a, seeds_b) > 1
-    found = interval_of(
-        value, draws, n=base.n, n_groups=min(seeds_a, seeds_b) if several else base.n_groups, level=level, paired=True
-    )
-    method = found.method
-    if method == BOOTSTRAP:
-        method = "hierarchical bootstrap (seed, image)" if several else f"{BOOTSTRAP} (one seed a side)"
-    return Interval(found.value, found.low, found.high, base.n, base.n_groups, method, level)
+    drawn = resample(np.vstack([left, right]).T, groups, resamples=resamples, seed=seed)
+    owners = [0] * len(left) + [1] * len(right)
+    return over_seeds(drawn, owners, seed=seed).interval(0, minus=1, level=level)
+
+
+def over_seeds(drawn: Draws, owners: Sequence[int], *, seed: int | Sequence[int] = 0) -> Draws:
+    """Columns that are runs become columns that are variants: every variant's seeds are resampled too.
+
+    `owners` names each run's variant, 0 to the number of variants - 1. The seeds drawn depend on `seed` and the
+    variant only, so strata resampled apart (tasks) share them and can be combined afterwards.
+    """
+    resamples = drawn.draws.shape[1]
+    counts = np.bincount(np.asarray(owners))
+    value, draws = np.empty(len(counts)), np.empty((len(counts), resamples))
+    for variant, count in enumerate(counts):
+        members = [i for i, owner in enumerate(owners) if owner == variant]
+        value[variant] = drawn.value[members].mean()
+        if count == 1:
+            draws[variant] = drawn.draws[members[0]]
+            continue
+        rng = np.random.default_rng([7, variant, *np.atleast_1d(seed)])
+        draws[variant] = np.einsum("rs,sr->r", _weights(rng, resamples, int(count)), drawn.draws[members]) / count
+    return Draws(value, draws, drawn.n, drawn.n_groups, tuple(int(c) for c in counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,8 @@ def test_seeds_that_differ_widen_the_hierarchical_interval():
     single = stats.hierarchical_bootstrap(steady[0], b[0], groups)
     plain = stats.paired_cluster_bootstrap(steady[0], b[0], groups)
     assert (single.low, single.high) == pytest.approx((plain.low, plain.high), abs=1e-9)
-    assert "one seed" in single.method
+    assert single.method == stats.BOOTSTRAP
+    assert "one side a single seed" in stats.hierarchical_bootstrap(steady, b[0], groups).method
 
 
 def test_detectable_difference_is_found_about_as_often_as_promised():
