@@ -51,6 +51,8 @@ class Visual:
 class PathVLM(LM):
     """lm-eval's view of a model reference. `max_new_tokens` is used where a task does not set `max_gen_toks`."""
 
+    MULTIMODAL = True  # lm-eval asks for this before it hands over images
+
     def __init__(self, pretrained: str, batch_size: int | str = 16, device: str | None = None,
                  dtype: str | None = None, max_new_tokens: int = 1024,
                  max_pixels: int | None = None, seed: int = 0, **unknown: Any) -> None:
