@@ -223,13 +223,13 @@ def _nodule(canvas: Canvas, facts: CtFacts, rng: np.random.Generator) -> list[Bo
         count = 13 if radius > 0.02 else 9
         angle = ring(count) + between(rng, -0.02, 0.02, count)
         length = radius * 0.6 + between(rng, 0.016, 0.030, count)
-        tip = np.stack([x + (radius + length) * cos(angle), y + (radius + length) * sin(angle)], axis=1)
-        spread = 0.022 if radius > 0.02 else 0.045
-        feet = [np.stack([x + radius * 0.9 * cos(a), y + radius * 0.9 * sin(a)], 1)
-                for a in (angle - spread, angle + spread)]  # fmt: skip
-        canvas.polygons(np.stack([feet[0], tip, feet[1]], axis=1), [_grey(140)] * count)
-        for k in range(count):
-            canvas.line(np.stack([feet[0][k], tip[k]]), _grey(134), 0.003)
+        way = np.stack([cos(angle), sin(angle)], axis=1)
+        foot = np.array([x, y]) + way * (radius * 0.8)
+        tip = np.array([x, y]) + way * (radius + length)[:, None]
+        thick = 0.014 if radius > 0.02 else 0.010
+        for share, width in ((0.5, thick), (0.75, thick * 0.6), (1.0, 0.004)):
+            ends = foot + (tip - foot) * share
+            canvas.lines(np.stack([foot, ends], axis=1), [_grey(140)] * count, [width] * count)
         body = np.array([x, y]) + (body - np.array([x, y])) * between(rng, 0.92, 1.1, (40, 1))
         outline = np.concatenate([body, tip])
     canvas.polygon(body, _grey(196))

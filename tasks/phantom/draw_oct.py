@@ -175,8 +175,8 @@ def _render(scene: _Scene, canvas: Canvas, rng: np.random.Generator) -> Image.Im
 
 def _speckle(canvas: Canvas, rng: np.random.Generator) -> Image.Image:
     """Multiplicative speckle with the scan's horizontal grain, at a fixed lattice so that all sizes share it."""
-    fine = np.asarray(noise(rng, (150, 230), canvas.shape, 0, 255), dtype=np.uint32)
-    wide = np.asarray(noise(rng, (60, 170), canvas.shape, 0, 255), dtype=np.uint32)
+    fine = np.asarray(noise(rng, (140, 188), canvas.shape, 0, 255), dtype=np.uint32)
+    wide = np.asarray(noise(rng, (60, 160), canvas.shape, 0, 255), dtype=np.uint32)
     grain = 118 + ((fine * 5 + wide * 3) >> 3)
     grey = np.asarray(canvas.image.getchannel(0), dtype=np.uint32)
     out = np.minimum(((grey * grain) >> 8) + (fine >> 4), 255).astype(np.uint8)

@@ -188,9 +188,12 @@ def _mitoses(canvas: Canvas, ink: _Palette, layout: Layout, count: int, rng: np.
         split = 0.36 * radius if rng.random() < 0.4 else 0.0
         for way in (-1, 1) if split else (0,):
             cx, cy = x - way * split * s, y + way * split * c
-            bar = blob(cx, cy, radius * 0.95, 0.34 if not split else 0.24, turn, 0.0, None, 18)
-            rag = between(rng, 0.82, 1.12, (18, 1))
-            canvas.polygon(np.array([cx, cy]) + (bar - np.array([cx, cy])) * rag, ink.mitosis)
+            along, across = np.array([c, s]) * radius * 0.88, np.array([-s, c]) * radius
+            middle_of_bar, thick = np.array([cx, cy]), 0.44 if not split else 0.30
+            canvas.line(np.stack([middle_of_bar - along, middle_of_bar + along]), ink.mitosis, radius * thick)
+            at, off = between(rng, -0.95, 0.95, (7, 1)), between(rng, -0.5, 0.5, (7, 1)) * thick
+            rag = between(rng, 0.09, 0.17, 7) * radius
+            canvas.dots(middle_of_bar + at * along + off * across, rag, [ink.mitosis] * 7)
 
 
 def _lymphocytes(canvas: Canvas, facts: PathFacts, ink: _Palette, layout: Layout,

@@ -143,4 +143,5 @@ def _well_formed(facts: PathFacts, diameter: Floats, rng: np.random.Generator) -
         for between_cells in (angle - step / arc[-1] / 2).tolist():
             c, s = direction(between_cells)
             walls.append(np.array([[x + near * c, y + near * squeeze * s], [x + far * c, y + far * squeeze * s]]))
-    return Layout(xy, diameter, turns, glands, lumens, walls)
+    mixed = rng.permutation(facts.nucleus_count)
+    return Layout(xy[mixed], diameter[mixed], turns[mixed], glands, lumens, walls)
