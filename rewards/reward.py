@@ -102,9 +102,9 @@ class Reward:
         return tuple(leaf.label for leaf in self._leaves if isinstance(leaf.part, JudgedPart))
 
     @property
-    def judge_id(self) -> str | None:
-        """The judge's identity in one line of JSON, None without judged parts or without a judge."""
-        return json.dumps(_identity(self.judge), sort_keys=True) if self._judgings and self.judge is not None else None
+    def judge_identity(self) -> Any:
+        """Who judges (JSON-able), None without judged parts or without a judge."""
+        return _identity(self.judge) if self._judgings and self.judge is not None else None
 
     async def score(self, sample: Sample, completion: Completion | str) -> RewardResult:
         """All parts of one answer. Raises `UserError` when a judge is needed and none was named, or refuses the key.
@@ -180,7 +180,7 @@ class Reward:
             "composition": VERSION,
             "parser": PARSER_VERSION,
             "protocols": {kind: judging.fingerprint() for kind, judging in self._judgings.items()},
-            "judge": _identity(self.judge) if self._judgings and self.judge is not None else None,
+            "judge": self.judge_identity,
         }
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
