@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import controls
 from bench.models.base import Decoding, Options
+from bench.score import Budget
 from rewards.errors import Parser, UserError, suggest
 from tasks import TASKS
 
@@ -45,6 +46,7 @@ class RunConfig:
     conditions: tuple[str, ...] = (controls.PLAIN,)
     judges: tuple[str, ...] = ()
     reward: str = "dual"
+    budget: Budget = field(default_factory=Budget)
     retry_errors: bool = False
     quiet: bool = False
 
@@ -71,6 +73,9 @@ def parser() -> Parser:
     p.add_argument("--controls", default="", metavar="NAMES", help=f"comma-separated: {', '.join(controls.names())}")
     p.add_argument("--judge", default="", metavar="JREF[,JREF]", help="score the reasoning (rules, openai:MODEL, ...)")
     p.add_argument("--reward", default="dual", metavar="SPEC", help="reward used with --judge (default: dual)")
+    p.add_argument("--max-usd", type=float, default=None, metavar="X", help="stop judging cleanly at this cost")
+    p.add_argument("--max-calls", type=_positive("--max-calls"), default=None, metavar="N",
+                   help="stop judging cleanly after N calls")
     p.add_argument("--batch-size", type=_positive("--batch-size"), default=16, metavar="N", help="rows at a time "
                    "(default 16); halved by itself when memory runs out")
     p.add_argument("--max-new-tokens", type=_positive("--max-new-tokens"), default=1024, metavar="N",
@@ -106,7 +111,7 @@ def from_args(argv: Sequence[str] | None = None) -> RunConfig:
     return RunConfig(
         model=a.model, tasks=tasks_named(a.tasks), data=a.data, out=out, split=a.split, limit=a.limit,
         conditions=conditions, judges=tuple(j.strip() for j in a.judge.split(",") if j.strip()), reward=a.reward,
-        retry_errors=a.retry_errors, quiet=a.quiet,
+        budget=Budget(a.max_usd, a.max_calls), retry_errors=a.retry_errors, quiet=a.quiet,
         decoding=Decoding(a.max_new_tokens, a.temperature, a.top_p, a.seed, max_pixels=a.max_pixels),
         options=Options(a.batch_size, a.device, a.dtype, a.base_url))
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import controls, manifest
+from bench import controls, manifest, score
 from bench.config import RunConfig, from_args
 from rewards.errors import UserError, run_cli
 from rewards.types import Sample
@@ -30,10 +30,10 @@ def run(config: RunConfig) -> Path:
     """Run or resume every stage; returns the run folder. Raises UserError."""
     samples, data = load(config)
     stored = manifest.read(config.out)
+    rewards = score.rewards_of(config.out, config.reward, config.judges, config.budget)
     described = answer(config, samples, data, stored)
-    if config.judges:
-        judge(config, samples)
-    finish(config, samples, described)
+    said = score.score(config.out, samples, rewards, config.quiet) + score.same_judge(config.model, rewards)
+    finish(config, samples, described, said)
     return config.out
 
 
@@ -93,22 +93,15 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
     return described
 
 
-def judge(config: RunConfig, samples: Sequence[Sample]) -> None:
-    """Stage two, for each judge in turn: `scores.jsonl`."""
-    from bench.score import score
-
-    score(config.out, samples, config.reward, config.judges, quiet=config.quiet)
-
-
-def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, Any]) -> None:
-    """Stage three: `results.csv`, `report.html`, the table and the warnings."""
+def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, Any], said: Sequence[str]) -> None:
+    """Stage three: `results.csv`, `report.html`, the table and the warnings; `said` are those of the judges."""
     from bench import aggregate, report
     from bench.runfolder import RunFolder
 
     folder = RunFolder(config.out)
     rows = aggregate.write_results(config.out / "samples.jsonl", config.out / "results.csv", model=config.model,
                                    scores_path=config.out / "scores.jsonl")
-    described["warnings"] = aggregate.warnings(rows)
+    described["warnings"] = [*aggregate.warnings(rows), *said]
     manifest.write_json(config.out / "manifest.json", described)
     images = {sample.image_sha256: sample.image for sample in samples}
 
@@ -120,6 +113,8 @@ def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, An
                         image=shown, scores=folder.scores())
     if not config.quiet:
         report.print_table(rows)
+        for text in said:
+            print(f"warning: {text}")
         print(f"results in {config.out}: results.csv, samples.jsonl, report.html")
 
 

@@ -17,8 +17,9 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from rewards.stored import Images, completion_from_row, rows, sample_from_row
 from rewards.types import Completion, RewardResult, Sample
 
 Key = tuple[str, str, str, str, str]
+Rows = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(slots=True)
@@ -104,17 +106,16 @@ async def scored(
     concurrency: int = 64,
     progress: bool | None = None,
     limit: int | None = None,
+    only: Rows | None = None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Lines of `scores.jsonl` in the order of `samples`, made as they are drawn; memory does not grow.
 
-    `skip` maps keys to the digest of the answer they belong to; such answers are passed over.
+    `skip` maps keys to the digest of the answer they belong to; such answers are passed over. `only` chooses rows.
     """
     pending: deque[dict[str, Any]] = deque()
 
     def pairs() -> Iterator[tuple[Sample, Completion]]:
-        for number, row in enumerate(rows(samples)):
-            if limit is not None and number >= limit:
-                return
+        for row in _chosen(samples, limit, only):
             sample = sample_from_row(row, images)
             if skip and skip.get((*key_of(row)[:4], reward.fingerprint)) == _digest(row):
                 continue
@@ -134,6 +135,7 @@ async def score_file(
     concurrency: int = 64,
     progress: bool | None = None,
     limit: int | None = None,
+    only: Rows | None = None,
 ) -> Outcome:
     """Score every answer in `samples` that `out` does not hold yet; the means are over all of them.
 
@@ -150,7 +152,7 @@ async def score_file(
         _cut_torn_line(file)
         finished = _finished(out, reward.fingerprint)
         lines = scored(samples, reward, skip=finished, images=images, concurrency=concurrency, progress=progress,
-                       limit=limit)
+                       limit=limit, only=only)
         async for line in lines:
             file.write((json.dumps(line, allow_nan=False) + "\n").encode("ascii"))
             file.flush()
@@ -160,7 +162,7 @@ async def score_file(
         os.fsync(file.fileno())
         if outcome.scored:
             _keep_last(out)
-    wanted = {(*key_of(row)[:4], reward.fingerprint) for row in _first(samples, limit)}
+    wanted = {(*key_of(row)[:4], reward.fingerprint) for row in _chosen(samples, limit, only)}
     for line in rows(out):
         if key_of(line) in wanted:
             outcome.add(line)
@@ -168,11 +170,9 @@ async def score_file(
     return outcome
 
 
-def _first(samples: Path, limit: int | None) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(rows(samples)):
-        if limit is not None and number >= limit:
-            return
-        yield row
+def _chosen(samples: Path, limit: int | None, only: Rows | None) -> Iterator[dict[str, Any]]:
+    """The first `limit` rows for which `only` is true; None means all."""
+    return islice((row for row in rows(samples) if only is None or only(row)), limit)
 
 
 def _digest(row: Mapping[str, Any]) -> str:
