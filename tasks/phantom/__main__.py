@@ -29,9 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--regions", action="store_true", help="outline the regions of what the facts name")
     args = parser.parse_args(argv)
 
+    from PIL.PngImagePlugin import PngInfo
+
     from tasks.phantom.canvas import MAX_SIZE, MIN_SIZE
     from tasks.phantom.facts import MODALITIES
-    from tasks.phantom.sheet import contact_sheet
+    from tasks.phantom.sheet import TITLE, contact_sheet
 
     chosen = MODALITIES if args.modalities == "all" else tuple(args.modalities.split(","))
     for name in chosen:
@@ -47,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--sheet is {args.sheet}, expected a file name that ends in .png")
     if not target.absolute().parent.is_dir():
         raise UserError(f"the folder of --sheet {args.sheet} does not exist; create it first")
-    contact_sheet(chosen, args.size, args.seed, args.per_row, args.regions).save(target)
+    note = PngInfo()
+    note.add_text("Comment", TITLE)
+    contact_sheet(chosen, args.size, args.seed, args.per_row, args.regions).save(target, pnginfo=note)
     print(f"wrote {target} (phantom, not clinical data)")
     return 0
 

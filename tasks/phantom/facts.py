@@ -211,6 +211,15 @@ def modality_of(facts: Facts) -> str:
     return next(name for name, kind in FACTS.items() if type(facts) is kind)
 
 
+_NEEDS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "path": (("pattern", "stain", "H&E"),),
+    "ct": (("nodule_size", "nodule_side", "none"), ("margin", "nodule_side", "none")),
+}
+"""Attribute, the attribute it depends on, and that one's value that makes it not applicable."""
+
+_COLOUR_COUNT = {"one or two": (1, 2), "four or more": (4, 5)}
+
+
 def _check(modality: str, given: Mapping[str, Any]) -> None:
     for name, allowed in VALUES[modality].items():
         if given[name] not in allowed:
@@ -219,6 +228,16 @@ def _check(modality: str, given: Mapping[str, Any]) -> None:
         low, high = BANDS[modality][name][given[name]]
         if not low <= given[measure] <= high:
             raise ValueError(f"{modality}.{measure} is {given[measure]}, but {given[name]!r} means {low} to {high}")
+    for name, needs, without in _NEEDS.get(modality, ()):
+        if (given[name] == NOT_APPLICABLE) != (given[needs] == without):
+            raise ValueError(f"{modality}.{name} is {given[name]!r} although {needs} is {given[needs]!r}")
+    if modality == "derm":
+        low, high = _COLOUR_COUNT[given["colour_variety"]]
+        colours = given["colours"]
+        known = len(set(colours) & set(COLOURS)) == len(colours)
+        if not known or colours[:1] != (given["main_colour"],) or not low <= len(colours) <= high:
+            raise ValueError(f"derm.colours is {colours}, expected {given['main_colour']!r} first, then others of "
+                             f"{COLOURS}, {low} to {high} in all")  # fmt: skip
 
 
 def _pick(rng: np.random.Generator, values: Sequence[str]) -> str:
@@ -239,7 +258,7 @@ def _constrain_ct(drawn: dict[str, Any], rng: np.random.Generator) -> None:
 
 
 def _constrain_derm(drawn: dict[str, Any], rng: np.random.Generator) -> None:
-    low, high = (1, 2) if drawn["colour_variety"] == "one or two" else (4, 5)
+    low, high = _COLOUR_COUNT[drawn["colour_variety"]]
     others = [colour for colour in COLOURS if colour != drawn["main_colour"]]
     chosen = rng.permutation(len(others))[: int(rng.integers(low, high + 1)) - 1]
     drawn["colours"] = (drawn["main_colour"], *(others[i] for i in sorted(chosen.tolist())))

@@ -115,7 +115,8 @@ def _outlined(drawn: Drawn) -> Image.Image:
     pen = ImageDraw.Draw(image)
     for number, boxes in enumerate(_sorted(drawn.regions.values())):
         for x0, y0, x1, y1 in boxes:
-            corners = (x0 * image.width, y0 * image.height, x1 * image.width - 1, y1 * image.height - 1)
+            left, top = int(x0 * image.width), int(y0 * image.height)
+            corners = (left, top, max(left, int(x1 * image.width) - 1), max(top, int(y1 * image.height) - 1))
             pen.rectangle(corners, outline=_BOX_COLOURS[number % len(_BOX_COLOURS)])
     return image
 
