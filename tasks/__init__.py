@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rewards.errors import UserError, suggest
+from rewards.errors import UserError
 from rewards.types import Sample
 from tasks.loaded import Dropped, Loaded, Reason
+from tasks.registry import PAPER, find, names
 
-TASKS = ("path", "ct", "derm", "fundus", "oct")
-"""Task names in the order they are reported: the in-domain one, then the four out-of-domain modalities."""
+TASKS = PAPER
+"""The paper's five tasks in the order they are reported; `names()` also has those of plug-ins."""
 
-__all__ = ["TASKS", "Dropped", "Loaded", "Reason", "load", "read"]
+__all__ = ["TASKS", "Dropped", "Loaded", "Reason", "load", "names", "read"]
 
 
 def load(task: str, data: str | Path, split: str | None = None, limit: int | None = None) -> list[Sample]:
@@ -32,8 +33,7 @@ def read(task: str, data: str | Path, split: str | None = None, limit: int | Non
     `split` None means the task's own test split. `limit` keeps the first samples in file order. Phantom data never
     stands in for real data: it is used only when asked for by name. Raises: UserError.
     """
-    if task not in TASKS:
-        raise UserError(f"unknown task {task!r}{suggest(task, TASKS)}; tasks are {', '.join(TASKS)}")
+    find(task)
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1, not {limit}")
     from tasks import source

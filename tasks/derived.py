@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rewards.errors import UserError, suggest
@@ -77,7 +77,7 @@ def solution_text(answer: str, reasoning: str | None) -> str:
     return f"<think>{reasoning}</think><answer>{answer}</answer>"
 
 
-def _reader(rows: Collector, row_id: str, task: str, split: str):  # type: ignore[no-untyped-def]
+def _reader(rows: Collector, row_id: str, task: str, split: str) -> Callable[[Mapping[str, object]], Sample]:
     def sample(row: Mapping[str, object]) -> Sample:
         question, options, labels = _problem(row)
         solution = text(row, "solution")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rewards.errors import UserError
+from tasks import registry
 from tasks.loaded import Loaded
 
 
@@ -29,13 +30,11 @@ def read(task: str, data: str | Path, split: str | None, limit: int | None) -> L
 
 
 def _folder(task: str, source: Path, split: str | None, limit: int | None) -> Loaded:
-    from tasks import derived, omnimedvqa, pathmmu
+    from tasks import derived
 
     if source.is_file() or derived.is_derived(source):
         return derived.read(source, task, split, limit)
-    if task == "path":
-        return pathmmu.read(source, split, limit)
-    return omnimedvqa.read(source, task, split, limit)
+    return registry.find(task).read(source, task, split, limit)
 
 
 def _existing(data: str | Path) -> Path:

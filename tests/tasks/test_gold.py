@@ -18,11 +18,11 @@ def rows(source: Path, task: str) -> list[tasks.Sample]:
     try:
         return tasks.load(task, source, split="all")
     except UserError as problem:
-        assert "ISIC2020.json" in str(problem)
+        assert "looked for" in str(problem)
         return []
 
 
-@pytest.mark.parametrize("task", tasks.TASKS)
+@pytest.mark.parametrize("task", tasks.names())
 def test_right_answers_score_one_on_every_row(source, task):
     for s in rows(source, task):
         parsed = parse(f"<think>The image shows it.</think><answer>{s.answer}</answer>", s.options)
@@ -33,7 +33,7 @@ def test_right_answers_score_one_on_every_row(source, task):
         assert parsed.well_formed
 
 
-@pytest.mark.parametrize("task", tasks.TASKS)
+@pytest.mark.parametrize("task", tasks.names())
 def test_wrong_and_empty_answers_score_zero_on_every_row(source, task):
     for s in rows(source, task):
         wrong = (s.answer_index + 1) % len(s.options)

@@ -17,7 +17,7 @@ from tasks.prompts import render
 def present(source: Path) -> list[str]:
     """The tasks this folder has data for."""
     found = []
-    for task in tasks.TASKS:
+    for task in tasks.names():
         try:
             tasks.read(task, source, limit=1)
         except UserError as problem:
@@ -169,7 +169,7 @@ def test_samples_can_be_pickled(data_root):
     assert again[0].image.open().tobytes() == samples[0].image.open().tobytes()
 
 
-@pytest.mark.parametrize("name", ["TASKS", "load", "read", "Loaded", "Dropped", "Reason"])
+@pytest.mark.parametrize("name", ["TASKS", "load", "names", "read", "Loaded", "Dropped", "Reason"])
 def test_public_names(name):
     assert name in tasks.__all__
     assert hasattr(tasks, name)

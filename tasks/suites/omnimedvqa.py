@@ -11,11 +11,12 @@ Source: OmniMedVQA (Hu et al. 2024). Must not import torch or lm_eval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rewards.errors import UserError
 from rewards.types import LETTERS, Sample
+from tasks import registry
 from tasks.collect import Collector, question, text
 from tasks.files import read_json, shown
 from tasks.loaded import Loaded, Reason, RowError
@@ -44,7 +45,11 @@ def read(source: Path, task: str, split: str | None = None, limit: int | None = 
     return rows.finish()
 
 
-def _reader(rows: Collector, row_id: str, task: str):  # type: ignore[no-untyped-def]
+for _name, _title in SETS.items():
+    registry.task(_name, _title)(read)
+
+
+def _reader(rows: Collector, row_id: str, task: str) -> Callable[[Mapping[str, object]], Sample]:
     def sample(row: Mapping[str, object]) -> Sample:
         asked = question(row)
         options = _options(row)

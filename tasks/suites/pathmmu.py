@@ -11,7 +11,7 @@ Source: PathMMU (Sun et al. 2024). Must not import torch or lm_eval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rewards.errors import UserError, suggest
@@ -20,6 +20,7 @@ from tasks.collect import Collector, question, text
 from tasks.files import read_json, shown
 from tasks.loaded import Loaded
 from tasks.options import find_answer, read_options
+from tasks.registry import task
 
 SUITE = "pathmmu"
 DEFAULT_SPLIT = "test"
@@ -27,12 +28,12 @@ UNTYPED = "unspecified"
 """PathMMU names no question type."""
 
 
-def read(source: Path, split: str | None = None, limit: int | None = None,
-         subsets: Sequence[str] | None = None) -> Loaded:
-    """The `path` task from a data folder that holds `pathmmu/`.
+@task("path", "PathMMU")
+def read(source: Path, task: str = "path", split: str | None = None, limit: int | None = None) -> Loaded:
+    """The questions of a data folder that holds `pathmmu/`.
 
     `split` is val, test (default), test_tiny, several with commas, or all; a question that stands in two counts once.
-    `subsets` restricts to some subsets. Raises: UserError.
+    Raises: UserError.
     """
     table = _table(source)
     known = sorted({name for parts in table.values() for name in parts})
@@ -41,13 +42,8 @@ def read(source: Path, split: str | None = None, limit: int | None = None,
         if part not in ("all", *known):
             raise UserError(f"PathMMU has no split {part!r}{suggest(part, [*known, 'all'])}; "
                             f"this copy has {', '.join(known) or 'none'}, or say all")
-    for name in subsets or ():
-        if name not in table:
-            raise UserError(f"PathMMU has no subset {name!r}{suggest(name, table)}; this copy has {', '.join(table)}")
-    rows = Collector("path", SUITE, source, limit)
+    rows = Collector(task, SUITE, source, limit)
     for subset, parts in table.items():
-        if subsets and subset not in subsets:
-            continue
         for part, items in parts.items():
             if "all" not in wanted and part not in wanted:
                 continue
@@ -60,13 +56,13 @@ def read(source: Path, split: str | None = None, limit: int | None = None,
     return rows.finish()
 
 
-def _reader(rows: Collector, row_id: str, subset: str, split: str):  # type: ignore[no-untyped-def]
+def _reader(rows: Collector, row_id: str, subset: str, split: str) -> Callable[[Mapping[str, object]], Sample]:
     def sample(row: Mapping[str, object]) -> Sample:
         asked = question(row)
         options, labels = read_options(row.get("options"))
         index = find_answer(row.get("answer"), options, labels)
         image = rows.image(row.get("img"), "pathmmu/images")
-        return Sample(suite=SUITE, task="path", id=row_id, group=image.sha256, question=asked, options=options,
+        return Sample(suite=SUITE, task=rows.task, id=row_id, group=image.sha256, question=asked, options=options,
                       answer_index=index, question_type=UNTYPED, image=image, subset=subset, split=split,
                       reference=text(row, "explanation") or None)
     return sample
