@@ -66,7 +66,8 @@ def read(text: str, question: Question, answer: str | None = None) -> Reading:
     words = lexicon.for_question(question.task, question.options)
     for start, end in _sentences(text[:MAX_CHARS]):
         tokens = words.tokens(text, start, end)
-        if tokens and not _understood(tokens, notes):
+        asks = text[end : end + 1] == "?"  # a question claims nothing
+        if tokens and (asks or not _understood(tokens, notes)):
             notes.lead = []
             notes.unread.append((start, end))
     evidence = {
