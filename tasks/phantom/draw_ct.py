@@ -5,8 +5,9 @@
 >>> sorted(draw_ct(facts, seed=1, size=64).regions)[:3]
 ['aorta', 'effusion', 'ground_glass']
 
-Regions: "nodule" (with its spicules), "effusion" and "ground_glass" (right side first), "right_lung",
-"left_lung", "heart", "aorta", "vertebra". One unit of length stands for `FIELD_MM` millimetres.
+Regions: "nodule" (with its spicules), "effusion" (a box a side), "ground_glass" (three patches a side; the right
+side comes first in both), "right_lung", "left_lung", "heart", "aorta", "vertebra". One unit of length stands for
+`FIELD_MM` millimetres.
 Needs numpy and Pillow through `canvas` only.
 """
 
@@ -32,6 +33,7 @@ from tasks.phantom.canvas import (
     noise,
     ring,
     sin,
+    smoothstep,
     stream,
 )
 from tasks.phantom.facts import SIDES, CtFacts
@@ -65,11 +67,11 @@ def draw_ct(facts: CtFacts, seed: int, size: int) -> Drawn:
     for side, lung in lungs.items():
         canvas.polygon(lung, _grey(30))
         canvas.paste(_grey(52), ImageChops.multiply(masks[side], noise(looks, 24, canvas.shape, 0, 150)))
-    haze = _ground_glass(canvas, facts, masks, stream(seed, "ct haze"))
+    haze = _ground_glass(canvas, facts, masks, lungs, stream(seed, "ct haze"))
     for side, lung in lungs.items():
         _vessels(canvas, side, lung, stream(seed, "ct vessels " + side))
-    nodule = _nodule(canvas, facts, stream(seed, "ct nodule"))
     fluid = _effusion(canvas, facts, masks, lungs, stream(seed, "ct effusion"))
+    nodule = _nodule(canvas, facts, stream(seed, "ct nodule"))
     organs = _mediastinum(canvas, stream(seed, "ct mediastinum"))
     _bones(canvas, stream(seed, "ct bones"))
     canvas.multiply(noise(looks, 80, canvas.shape, 226, 255))
@@ -196,7 +198,7 @@ def _inside(canvas: Canvas, mask: Image.Image) -> list[Box]:
     return [(x0, y0, x1, y1)]
 
 
-def _ground_glass(canvas: Canvas, facts: CtFacts, masks: dict[str, Image.Image],
+def _ground_glass(canvas: Canvas, facts: CtFacts, masks: dict[str, Image.Image], lungs: dict[str, Floats],
                   rng: np.random.Generator) -> list[Box]:  # fmt: skip
     """Hazy patches that raise lung density but leave vessels visible (they are drawn afterwards)."""
     boxes: list[Box] = []
@@ -207,7 +209,8 @@ def _ground_glass(canvas: Canvas, facts: CtFacts, masks: dict[str, Image.Image],
         texture = noise(rng, 40, canvas.shape, 150, 255)
         where = ImageChops.multiply(canvas.mask(*patches, blur=0.035), masks[side])
         canvas.paste(_grey(112), ImageChops.multiply(where, texture))
-        boxes += _inside(canvas, where)
+        low, high = lungs[side].min(axis=0), lungs[side].max(axis=0)
+        boxes += [bounds(np.minimum(np.maximum(patch, low), high)) for patch in patches]
     return boxes
 
 
@@ -242,11 +245,12 @@ def _effusion(canvas: Canvas, facts: CtFacts, masks: dict[str, Image.Image], lun
     """A crescent of fluid in the dependent (posterior) pleural space, deepest behind, thinning along the side."""
     boxes: list[Box] = []
     for side in sides_of(facts.effusion):
-        keep = np.array([1 - float(between(rng, 0.10, 0.13)), 1 - float(between(rng, 0.20, 0.26))])
-        front = np.array([0.42 if side == "right" else 0.58, 0.30])
-        aerated = front + (lungs[side] - front) * keep
+        lung = lungs[side]
+        deep, wide = float(between(rng, 0.09, 0.13)), 0.035 if side == "right" else -0.035
+        share = smoothstep((lung[:, 1:] - 0.42) / 0.34)
+        aerated = lung + share * np.array([wide, -deep])
         crescent = ImageChops.subtract(masks[side], canvas.mask(aerated))
         canvas.paste(_grey(124), crescent)
-        canvas.line(aerated[len(aerated) // 5 : len(aerated) * 3 // 4], _grey(150), 0.004)
+        canvas.line(aerated[len(aerated) // 3 : len(aerated) * 3 // 4], _grey(150), 0.004)
         boxes += _inside(canvas, crescent)
     return boxes

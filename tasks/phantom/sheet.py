@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tasks.phantom.canvas import Drawn, stream
+from tasks.phantom.canvas import Box, Drawn, stream
 from tasks.phantom.draw import draw
 from tasks.phantom.facts import MEASURES, NOT_APPLICABLE, VALUES, Facts, sample_facts
 
@@ -31,7 +31,8 @@ _LABELS = {
     "foveal_contour": "fovea", "ellipsoid_zone": "ellipsoid zone", "marked_layer": "arrow", "stain": "",
     "laterality": "", "neovascularisation": "new vessels",
 }  # fmt: skip
-_BOX_COLOURS = ("#00d0ff", "#ffd400", "#39ff6a", "#ff5ad0", "#ff8a3c", "#b59bff", "#ffffff", "#9fe0a0")
+_BOX_COLOURS = ("#00d0ff", "#ffd400", "#39ff6a", "#ff5ad0", "#ff8a3c", "#b59bff", "#ffffff", "#9fe0a0", "#ff6060",
+                "#6f9bff", "#d8c090")  # fmt: skip
 _PAD = 12
 
 
@@ -48,7 +49,8 @@ def contact_sheet(modalities: Sequence[str], size: int = 224, seed: int = 0, per
         chosen = varied_facts(modality, seed, per_row)
         drawn = [draw(modality, facts, seed * 1000 + i, size) for i, facts in enumerate(chosen)]
         rows.append([(d, _wrap(caption(modality, f), cell)) for d, f in zip(drawn, chosen, strict=True)])
-    heights = [30 + size + 6 + 14 * max(len(lines) for _, lines in row) + _PAD for row in rows]
+    strip = 18 if regions else 0
+    heights = [30 + strip + size + 6 + 14 * max(len(lines) for _, lines in row) + _PAD for row in rows]
     width = 2 * _PAD + per_row * cell + (per_row - 1) * _PAD
     sheet = Image.new("RGB", (width, 44 + sum(heights) + 24), (250, 250, 248))
     pen = ImageDraw.Draw(sheet)
@@ -56,11 +58,13 @@ def contact_sheet(modalities: Sequence[str], size: int = 224, seed: int = 0, per
     top = 44
     for modality, row, height in zip(modalities, rows, heights, strict=True):
         pen.text((_PAD, top + 8), f"phantom {modality}: {_NAMES[modality]} - not clinical data", (20, 20, 20), font)
+        if regions:
+            _legend(row[0][0], pen, (_PAD, top + 28), width - 2 * _PAD, small)
         for i, (drawn_one, lines) in enumerate(row):
             x = _PAD + i * (cell + _PAD)
-            sheet.paste(_outlined(drawn_one) if regions else drawn_one.image, (x, top + 30))
+            sheet.paste(_outlined(drawn_one) if regions else drawn_one.image, (x, top + strip + 30))
             for k, line in enumerate(lines):
-                pen.text((x, top + 36 + size + 14 * k), line, (60, 60, 60), small)
+                pen.text((x, top + strip + 36 + size + 14 * k), line, (60, 60, 60), small)
         top += height
     pen.text((_PAD, top), f"PHANTOM, seed {seed}, {size} px", (120, 120, 120), small)
     return sheet
@@ -111,16 +115,31 @@ def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: i
 
 
 def _outlined(drawn: Drawn) -> Image.Image:
+    """A copy with every region's boxes; large ones first, so that small ones stay visible on top."""
     image = drawn.image.copy()
     pen = ImageDraw.Draw(image)
-    for number, boxes in enumerate(_sorted(drawn.regions.values())):
+    groups = sorted(zip(drawn.regions.values(), _colours(drawn), strict=True), key=lambda group: -_largest(group[0]))
+    for boxes, colour in groups:
         for x0, y0, x1, y1 in boxes:
             left, top = int(x0 * image.width), int(y0 * image.height)
             corners = (left, top, max(left, int(x1 * image.width) - 1), max(top, int(y1 * image.height) - 1))
-            pen.rectangle(corners, outline=_BOX_COLOURS[number % len(_BOX_COLOURS)])
+            pen.rectangle(corners, outline=colour)
     return image
 
 
-def _sorted(groups: Iterable[list[tuple[float, float, float, float]]]) -> list[list[tuple[float, float, float, float]]]:
-    """Large regions first, so that small ones stay visible on top."""
-    return sorted(groups, key=lambda boxes: -max(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes), default=0.0))
+def _legend(drawn: Drawn, pen: ImageDraw.ImageDraw, at: tuple[int, int], width: int,
+            font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:  # fmt: skip
+    """Region names in their colours on a dark strip."""
+    x, y = at
+    pen.rectangle((x, y, x + width, y + 15), fill=(40, 40, 40))
+    for name, colour in zip(drawn.regions, _colours(drawn), strict=True):
+        pen.text((x + 6, y + 1), name, colour, font)
+        x += int(font.getlength(name)) + 14
+
+
+def _colours(drawn: Drawn) -> list[str]:
+    return [_BOX_COLOURS[number % len(_BOX_COLOURS)] for number in range(len(drawn.regions))]
+
+
+def _largest(boxes: list[Box]) -> float:
+    return max(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes), default=0.0)

@@ -31,11 +31,11 @@ from tasks.phantom.facts import (
 )
 
 GOLDEN = {
-    "path": "@path@",
-    "ct": "@ct@",
-    "derm": "@derm@",
-    "fundus": "@fundus@",
-    "oct": "@oct@",
+    "path": "c85464d1788c5e8e2b3cbd171118551327fc3f8e645072fa5dfd7d4c24c3231b",
+    "ct": "8c4b1afc735062f4ac95aa87012e716380148b4cdd9a7d3b815888dcf37a6ac2",
+    "derm": "945599cfbe15c24c6830b3153acad5f320bbfcbe05a8d5840172bf8e69bc332a",
+    "fundus": "c5428e17d4311d3108c7eeea5f3c6747ccfb1257be73c059486952ac5a0ec641",
+    "oct": "6bcf9efebf377e3d4979882388b0c2adb3209977275c3ef73a0a3c3a4b2e4420",
 }
 """Pixel hash of facts and looks with seed 2026 at 64 px; changes only together with `draw.VERSION`."""
 
