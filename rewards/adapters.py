@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rewards.errors import ImageProblem, UserError
 from rewards.parse import parse
@@ -174,8 +174,7 @@ def _image(row: Mapping[str, Any]) -> ImageSource:
     if held is None:
         return AbsentImage(str(row.get("image_sha256") or ""))
     if hasattr(held, "sha256") and hasattr(held, "read"):
-        source: ImageSource = held
-        return source
+        return cast("ImageSource", held)
     return HeldImage(held)
 
 

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder) / "scores.jsonl"
         outcome = asyncio.run(_run(options, samples, reward, out))
-        fingerprint, compared = compare(out, reward.fingerprint, stored) if stored.is_file() else (None, {})
+        other = stored.is_file() and stored.resolve() != out.resolve()
+        fingerprint, compared = compare(out, reward.fingerprint, stored) if other else (None, {})
     _print_table(reward, outcome, compared)
     _print_notes(reward, outcome, fingerprint, compared, stored, options.out)
     return 0

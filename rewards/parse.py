@@ -8,8 +8,8 @@ A contract gives a letter that was offered, or None; `strict` and `letter` never
 text, and the time is linear in its length. `rewards.readings` reads what stands inside an answer block.
 Standard library and `rewards.types` only.
 
-How long text is handled: everything is NFKC-normalised; `letter` reads the last 20,000 characters, `omnimed` the last
-20,000 of the raw text, and `truncated` says that there was more. The place of the tags is looked up in the whole text
+How long text is handled: the last 20,000 characters are NFKC-normalised and read by `letter`, the same characters as
+they came by `omnimed`, and `truncated` says that there was more. The place of the tags is looked up in the whole text
 (a linear scan), so a long but well-formed answer stays well formed and an unclosed `<think>` far above is not missed.
 """
 
@@ -33,6 +33,8 @@ READ_CHARS = 20_000
 
 _TAG = re.compile(r"<\s{0,4}(/?)\s{0,4}(think|answer)\s{0,4}>", re.IGNORECASE | re.ASCII)
 _PIECE = 512
+_FULL_WIDTH = {0xFF01 + offset: 0x21 + offset for offset in range(94)}
+"""Above the part that is read, tags are all that matters: their full-width forms are undone, length kept."""
 
 
 class Letters(Mapping[str, "str | None"]):
@@ -96,7 +98,9 @@ def parse(text: str, options: Sequence[str]) -> Parsed:
     """
     raw = text if isinstance(text, str) else ""
     offered = prepared(tuple(options))
-    full = _normalise(raw)
+    head = raw[:-READ_CHARS]
+    tail = _normalise(raw[-READ_CHARS:])
+    full = (head if head.isascii() else head.translate(_FULL_WIDTH)) + tail if head else tail
     start = max(0, len(full) - READ_CHARS)
     blocks = _blocks(full)
     think = None if blocks.think is None else full[slice(*blocks.think)]

@@ -25,7 +25,7 @@ _TAIL = 4_000
 
 _LABEL = re.compile(
     r"(?P<open>[(\[{]\s{0,2})?(?P<letter>[A-Za-z])(?P<close>\s{0,2}[)\]}])?"
-    r"(?P<mark>\s{0,3}[.:,]|\s{1,3}[-–](?=\s|$)|\s{0,3}—)?(?P<rest>\s.*|(?<=[)\]}.:,—]).*|)\Z",
+    r"(?P<mark>\s{0,3}[.:,!]|\s{1,3}[-–](?=\s|$)|\s{0,3}—)?(?P<rest>\s.*|(?<=[)\]}.:,!—]).*|)\Z",
     re.DOTALL,
 )
 _LEAD = re.compile(
@@ -125,20 +125,13 @@ def _closing_statement(line: str, options: Options) -> Reading:
 
 def _read(text: str, options: Options) -> Reading:
     """One option named by a whole text, after wrappers such as **, code fences, JSON and boxes are taken off."""
-    whole = _loose(text)
-    if not whole:
+    if not _loose(text):
         return Reading(None, "empty answer")
-    matches = [index for index, option in enumerate(options.loose) if option == whole]
-    inner, decorated, problem = _unwrap(text)
-    if problem is not None and len(matches) != 1:
-        return Reading(None, problem)
-    reading = _labelled(inner, options, decorated)
+    forms, decorated, problem = _unwrap(text)
+    shown = {_loose(form) for form in forms}
+    matches = [index for index, option in enumerate(options.loose) if option in shown]
+    reading = Reading(None, problem) if problem else _labelled(forms[-1], options, decorated)
     if not matches:
-        if reading.index is None:  # "Answer: Normal colon", \boxed{Normal colon}
-            shown = _loose(inner)
-            matches = [index for index, option in enumerate(options.loose) if option == shown]
-            if len(matches) == 1 and shown != whole:
-                return Reading(matches[0])
         return reading
     if reading.index is not None:
         return reading if reading.index in matches else Reading(None, "letter and text disagree")
@@ -179,9 +172,9 @@ def _labelled(text: str, options: Options, decorated: bool) -> Reading:
     return Reading(index, labelled=True)
 
 
-def _unwrap(text: str) -> tuple[str, bool, str | None]:
-    """The text without its wrappers, whether there were any that say "this is my answer", and what was wrong."""
-    decorated = False
+def _unwrap(text: str) -> tuple[list[str], bool, str | None]:
+    """The text with ever fewer wrappers, whether one of them says "this is my answer", and what was wrong."""
+    forms, decorated = [text], False
     for _ in range(8):
         before = text
         text = text.strip()
@@ -190,17 +183,20 @@ def _unwrap(text: str) -> tuple[str, bool, str | None]:
         if text.startswith("{") and ":" in text:
             found, problem = _from_json(text)
             if found is None:
-                return text, decorated, problem
+                return forms, decorated, problem
             text, decorated = found, True
+            forms.append(text)
         box = _WRAPPED.match(text) if text.startswith("\\") else None
         if box:
             text, decorated = box[1], True
+            forms.append(text)
         lead = _LEAD.match(text)
         if lead and lead.end() < len(text):
             text, decorated = text[lead.end() :], True
+            forms.append(text)
         if text == before:
             break
-    return text, decorated, None
+    return [*forms, text], decorated, None
 
 
 def _from_json(text: str) -> tuple[str | None, str | None]:

@@ -29,6 +29,8 @@ from rewards.reward import Reward
 from rewards.stored import Images, completion_from_row, rows, sample_from_row
 from rewards.types import Completion, RewardResult, Sample
 
+_LINE_FIELDS = ("suite", "id", "task", "condition", "completion", "finish_reason")
+
 Key = tuple[str, str, str, str, str]
 Rows = Callable[[Mapping[str, Any]], bool]
 
@@ -119,7 +121,7 @@ async def scored(
             sample = sample_from_row(row, images)
             if skip and skip.get((*key_of(row)[:4], reward.fingerprint)) == _digest(row):
                 continue
-            pending.append({key: row.get(key) for key in ("suite", "id", "task", "condition", "completion")})
+            pending.append({key: row.get(key) for key in _LINE_FIELDS})
             yield sample, completion_from_row(row)
 
     async for result in reward.score_many(pairs(), concurrency, progress):
