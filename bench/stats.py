@@ -10,8 +10,8 @@
 
 Questions about one image stand or fall together, so the unit of resampling is the image (`groups`), not the
 question. Inputs are plain numbers without NaN: the caller leaves missing values out and reports `n_scored / n`.
-McNemar and Holm come from statsmodels; the vectorised code here is checked against scipy in the tests.
-Must not import torch, transformers or lm_eval; statsmodels only where it is used (slow to import).
+The code is checked against scipy and statsmodels in the tests. McNemar, Holm and power are in `bench.significance` and
+can be had from here too. Must not import torch, transformers or lm_eval.
 """
 
 from __future__ import annotations
@@ -21,19 +21,26 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from bench.significance import McNemar, detectable_difference, holm, mcnemar, mcnemar_p
+
+__all__ = [
+    "Draws", "Interval", "McNemar", "cluster_bootstrap", "codes", "combine", "detectable_difference",
+    "hierarchical_bootstrap", "holm", "interval_of", "intervals", "mcnemar", "mcnemar_p", "over_seeds",
+    "paired_cluster_bootstrap", "resample", "wilson",
+]
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
 CHUNK_CELLS = 2_000_000
 """Resampling weights held at once: 16 MB whatever the number of samples and resamples."""
-EXACT_BELOW = 25
-"""McNemar's test is exact (binomial) when fewer pairs than this are discordant."""
 
+FLAT = 1e-12
+"""Resamples that spread less than this say that nothing varies."""
 BOOTSTRAP = "image-cluster bootstrap"
 HIERARCHICAL = "hierarchical bootstrap (seed, image)"
 WILSON = "wilson"
@@ -76,20 +83,58 @@ class Draws:
 
     def interval(self, column: int, minus: int | None = None, level: float = 0.95) -> Interval:
         """Interval of one column's mean, or of its paired difference to the column `minus`."""
-        value = float(self.value[column])
-        draws = self.draws[column]
         if minus is not None:
-            value -= float(self.value[minus])
-            draws = draws - self.draws[minus]
-        columns = [column] if minus is None else [column, minus]
+            return intervals(self, [(column, minus)], level)[0]
+        return self._named(float(self.value[column]), self.draws[column], [column], level, None)
+
+    def _named(
+        self, value: float, draws: Floats, columns: list[int], level: float, ends: tuple[float, float] | None
+    ) -> Interval:
         counts = [self.seeds[c] for c in columns] if self.seeds else [1]
-        # Few seeds are few units too: the tails widen with the smallest number of them.
-        units = min([self.n_groups, *(c for c in counts if c > 1)])
-        found = interval_of(value, draws, n=self.n, n_groups=units, level=level, paired=minus is not None)
+        paired = len(columns) > 1
+        if ends is None:
+            found = interval_of(value, draws, n=self.n, n_groups=self.units(columns), level=level, paired=paired)
+        else:
+            found = Interval(value, *ends, self.n, self.n_groups, BOOTSTRAP, level)
         method = found.method
         if max(counts) > 1 and method == BOOTSTRAP:
             method = HIERARCHICAL if min(counts) > 1 else f"{HIERARCHICAL}, one side a single seed"
         return Interval(found.value, found.low, found.high, self.n, self.n_groups, method, level)
+
+    def units(self, columns: Sequence[int]) -> int:
+        """The smallest number of resampled units, images or (where there are several) seeds; it widens the tails."""
+        seeds = [self.seeds[c] for c in columns if self.seeds and self.seeds[c] > 1]
+        return min([self.n_groups, *seeds])
+
+
+def intervals(drawn: Draws, pairs: Sequence[tuple[int, int]], level: float = 0.95) -> list[Interval]:
+    """Intervals of many paired differences of columns at once, the same numbers as one by one and many times faster."""
+    found: list[Interval] = []
+    resamples = drawn.draws.shape[1]
+    step = max(1, CHUNK_CELLS // resamples)
+    for start in range(0, len(pairs), step):
+        block = pairs[start : start + step]
+        differences = drawn.draws[[a for a, _ in block]] - drawn.draws[[b for _, b in block]]
+        tails = [_tail(level, units) if units > 1 else 0.5 for units in (drawn.units(p) for p in block)]
+        ends = np.empty((len(block), 2))
+        for tail in sorted(set(tails)):
+            chosen = [i for i, t in enumerate(tails) if t == tail]
+            ends[chosen] = _quantiles(differences[chosen], (tail, 1 - tail))
+        varied = np.ptp(differences, axis=1) >= FLAT
+        for i, (a, b) in enumerate(block):
+            usual = varied[i] and drawn.n_groups > 1
+            limits = (float(ends[i, 0]), float(ends[i, 1])) if usual else None
+            found.append(drawn._named(float(drawn.value[a] - drawn.value[b]), differences[i], [a, b], level, limits))
+    return found
+
+
+def _quantiles(rows: Floats, shares: tuple[float, float]) -> Floats:
+    """Linear-interpolation quantiles of every row by partial sorting; `rows` is reordered."""
+    places = np.asarray(shares) * (rows.shape[1] - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, rows.shape[1] - 1)
+    rows = np.partition(rows, sorted({*below.tolist(), *above.tolist()}), axis=1)
+    return rows[:, below] + (rows[:, above] - rows[:, below]) * (places - below)
 
 
 def wilson(k: float, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -161,7 +206,7 @@ def interval_of(
     """
     if n_groups < 2:
         return Interval(value, None, None, n, n_groups, TOO_FEW, level)
-    if float(np.ptp(draws)) < 1e-12:
+    if float(np.ptp(draws)) < FLAT:
         return _constant(value, n, n_groups, level, paired)
     tail = _tail(level, n_groups)
     low, high = np.quantile(draws, [tail, 1 - tail])
@@ -233,49 +278,6 @@ def over_seeds(drawn: Draws, owners: Sequence[int], *, seed: int | Sequence[int]
         rng = np.random.default_rng([7, variant, *np.atleast_1d(seed)])
         draws[variant] = np.einsum("rs,sr->r", _weights(rng, resamples, int(count)), drawn.draws[members]) / count
     return Draws(value, draws, drawn.n, drawn.n_groups, tuple(int(c) for c in counts))
-
-
-@dataclass(frozen=True, slots=True)
-class McNemar:
-    """McNemar's test on paired right/wrong answers: `gained` only the first is right, `lost` only the second."""
-
-    gained: int
-    lost: int
-    p_value: float
-    exact: bool
-
-
-def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
-    """McNemar's test of two 0/1 vectors on the same samples (statsmodels); exact below `EXACT_BELOW` discordant pairs.
-
-    It takes samples as independent: where images carry several questions, read it together with the interval.
-    """
-    from statsmodels.stats.contingency_tables import mcnemar as test
-
-    first, second = np.asarray(a) > 0.5, np.asarray(b) > 0.5
-    gained, lost = int((first & ~second).sum()), int((~first & second).sum())
-    if gained + lost == 0:
-        return McNemar(0, 0, 1.0, True)
-    exact = gained + lost < EXACT_BELOW
-    found: Any = test([[0, gained], [lost, 0]], exact=exact, correction=True)
-    return McNemar(gained, lost, min(1.0, float(found.pvalue)), exact)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values over one family, in the order given (statsmodels)."""
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
-
-
-def detectable_difference(draws: Floats, level: float = 0.95, power: float = 0.8) -> float:
-    """Smallest true difference that a test at `level` finds with `power`, from the spread of paired resamples.
-
-    (z of the level + z of the power) x standard error; the standard error holds the clustering by image.
-    """
-    return (_z(0.5 + level / 2) + _z(power)) * float(np.std(draws, ddof=1))
 
 
 def _weights(rng: np.random.Generator, rows: int, n: int) -> Floats:

@@ -11,11 +11,11 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-import bench.stats as stats
+from bench import significance, stats
 
 
 def test_examples_in_the_docstring_hold():
-    assert doctest.testmod(stats).failed == 0
+    assert doctest.testmod(stats).failed == doctest.testmod(significance).failed == 0
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (1, 3), (50, 100), (4000, 8518), (0, 1), (1, 1)])
@@ -128,10 +128,24 @@ def test_mcnemar_is_statsmodels_mcnemar(gained, lost):
     b = np.array([0] * gained + [1] * lost + [1] * 50 + [0] * 50)
     found = stats.mcnemar(a, b)
     assert (found.gained, found.lost) == (gained, lost)
-    exact = gained + lost < stats.EXACT_BELOW
+    exact = gained + lost < significance.EXACT_BELOW
     assert found.exact is exact
     expected = 1.0 if gained + lost == 0 else reference_mcnemar([[50, gained], [lost, 50]], exact=exact).pvalue
     assert found.p_value == pytest.approx(min(1.0, float(expected)))
+
+
+def test_many_pairs_at_once_are_the_same_as_one_by_one():
+    rng = np.random.default_rng(8)
+    table = (rng.random((120, 6)) < 0.5).astype(float)
+    table[:, 5] = table[:, 4]
+    drawn = stats.resample(table, list(rng.integers(0, 40, 120)), resamples=1000)
+    pairs = [(a, b) for a in range(6) for b in range(6) if a != b]
+    for (a, b), found in zip(pairs, stats.intervals(drawn, pairs), strict=True):
+        difference = drawn.draws[a] - drawn.draws[b]
+        expected = stats.interval_of(float(drawn.value[a] - drawn.value[b]), difference, n=120,
+                                     n_groups=drawn.n_groups, paired=True)
+        assert (found.method, found.n_groups) == (expected.method, expected.n_groups)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_holm_is_statsmodels_holm_and_by_hand():
@@ -173,7 +187,7 @@ def test_detectable_difference_is_found_about_as_often_as_promised():
     rng = np.random.default_rng(9)
     n, base = 600, 0.5
     pilot = stats.resample(np.column_stack([rng.random(n) < base, rng.random(n) < base]), list(range(n)))
-    size = stats.detectable_difference(pilot.draws[0] - pilot.draws[1])
+    size = stats.detectable_difference(np.std(pilot.draws[0] - pilot.draws[1]))
     found = 0
     for _ in range(300):
         difference = (rng.random(n) < base + size).astype(float) - (rng.random(n) < base)
