@@ -2,7 +2,7 @@
 
 >>> lexicon = for_question("ct", ("smooth margin", "spiculated margin"))
 >>> [token.kind for token in lexicon.tokens("Rule: spikes at the rim = spiculated margin")]
-['word', 'means', 'word', 'term']
+['word', 'word', 'means', 'word', 'term']
 
 Phrases (names of values, criteria, superseded criteria) come from the atlas and are matched whole, longest first; a
 word inside one is never read on its own. The word lists are closed on purpose: a sentence with any other word is not
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from tasks.phantom.knowledge import kinds, outdated
@@ -49,7 +49,7 @@ IMAGE = _words("""
 KNOWLEDGE = _words("""
     = : rule definition defined define defines means mean meaning indicates indicate signifies signify denotes denote
     stands stand called known knowledge criterion criteria textbook textbooks medicine medical hallmark sign signs
-    characteristic characterises implies imply corresponds equals states state literature
+    characteristic characterises implies imply corresponds equals states state literature term
 """)
 """Words that mark a statement of medical knowledge, or link a criterion with what it defines."""
 
@@ -127,10 +127,19 @@ _LETTER = r"\b[Oo]ption\s+\(?[A-J]\b\)?|\([A-J]\)|\b[A-J]\)|(?<=answer is )[A-J]
 _WORD = r"[A-Za-z]+(?:['’-][A-Za-z]+)*|\d+(?:[.,]\d+)*|[=:]|[^\s.,;!?()\"'“”‘’–—-]"
 
 
-@cache
 def for_question(task: str, options: tuple[str, ...]) -> Lexicon:
     """The lexicon of a task; option texts are terms even where the atlas does not name them."""
-    refs: dict[tuple[str, Role], set[tuple[str, str]]] = {(plain(option), "term"): set() for option in options}
+    return _lexicon(task, tuple(sorted({plain(option) for option in options} - _named(task))))
+
+
+@cache
+def _named(task: str) -> frozenset[str]:
+    return frozenset(plain(value.name) for kind in kinds(task).values() for value in kind.values.values())
+
+
+@lru_cache(maxsize=32)
+def _lexicon(task: str, further: tuple[str, ...]) -> Lexicon:
+    refs: dict[tuple[str, Role], set[tuple[str, str]]] = {(option, "term"): set() for option in further}
     for kind in kinds(task).values():
         for value in kind.values.values():
             refs.setdefault((plain(value.name), "term"), set()).add((kind.name, value.key))
