@@ -9,6 +9,7 @@ packages add names through the entry-point group `pathvlm_bench.judges`. Keys co
 Importing this package imports no vendor SDK and no tensor library.
 """
 
+from rewards.judges import protocols
 from rewards.judges.base import RESUMABLE, Expect, Judge, JudgeBackend, JudgeError, JudgeReply, JudgeRequest
 from rewards.judges.registry import judge_backend, names
 from rewards.judges.resolve import resolve
@@ -23,5 +24,6 @@ __all__ = [
     "JudgeRequest",
     "judge_backend",
     "names",
+    "protocols",
     "resolve",
 ]

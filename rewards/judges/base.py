@@ -139,6 +139,8 @@ class JudgeBackend:
     needs_model: ClassVar[bool] = False
     sees_images: ClassVar[bool] = False
     """False: a request that carries an image is a configuration error."""
+    in_process: ClassVar[bool] = False
+    """True: attempts are computed on this machine; no timeout cuts them off and no retry mends them."""
     reads_context: ClassVar[bool] = False
     """True: `JudgeRequest.context` can change the reply, so it is part of the cache key."""
 

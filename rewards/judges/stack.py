@@ -242,7 +242,8 @@ class Stack:
         outcome, model, cost = "interrupted", "", None
         tokens: tuple[int | None, int | None] = (None, None)
         try:
-            with anyio.fail_after(max(0.01, min(self.settings.timeout_s, deadline.left))):
+            bound = None if self.backend.in_process else max(0.01, min(self.settings.timeout_s, deadline.left))
+            with anyio.fail_after(bound):
                 reply = await self.backend.ask(request)
             outcome, model, tokens = "ok", reply.model, (reply.tokens_in, reply.tokens_out)
             limit.succeeded()

@@ -76,7 +76,9 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 def _decode(text: str) -> Any:
     try:
         value, end = _DECODER.raw_decode(text)
-    except (json.JSONDecodeError, RecursionError) as problem:
+    except _BadError:
+        raise
+    except (ValueError, RecursionError) as problem:  # ValueError: also an integer of more than 4,300 digits
         raise _BadError("invalid-json", str(problem)[:120]) from None
     if text[end:].strip():
         raise _BadError("invalid-json", "there is text after the JSON value")
@@ -150,10 +152,10 @@ def _last_object(text: str, expect: Expect) -> Verdict:
         end = position + 1
         try:
             value, end = _DECODER.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError):
-            pass
         except _BadError as bad:
             found, problem = None, bad
+        except (ValueError, RecursionError):
+            pass
         else:
             if any(name in value for name in expect.names):
                 found = value

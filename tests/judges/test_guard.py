@@ -26,8 +26,8 @@ BENIGN = [
     "severe non-proliferative retinopathy. Mild is ruled out, as is moderate.",
     "The OCT shows subretinal fluid (SRF) and a dome-shaped PED. Drusen are absent. CNV fits best; normal and DME do "
     "not.",
-    "First I look at the margin: irregular, three colours, 7 mm. By the ABCD rule this scores 6.2, above 5.45, so it is "
-    "melanoma. A naevus would be symmetric.",
+    "First I look at the margin: irregular, three colours, 7 mm. By the ABCD rule this scores 6.2, above 5.45, so it "
+    "is melanoma. A naevus would be symmetric.",
     "I cannot see mitoses at this magnification, but nuclear pleomorphism is marked. I would not call this benign.",
     "",
     "B",

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from rewards.judges.base import Expect, JudgeError, JudgeReply, JudgeRequest
 from rewards.judges.protocols.base import Judgement, JudgeProtocol, ProtocolSettings
 
@@ -35,7 +37,7 @@ class PaperSettings(ProtocolSettings):
     """`fallback`: what an unreadable reply gives, see the module."""
 
     fallback: Literal["missing", "paper", "zero", "fail"] = "missing"
-    max_tokens: int = 256
+    max_tokens: int = Field(default=256, ge=16, le=32_768)
 
 
 class Paper(JudgeProtocol):
