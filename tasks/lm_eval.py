@@ -21,7 +21,7 @@ from PIL import Image
 
 import tasks
 from rewards.errors import UserError
-from rewards.types import CONTRACTS, LETTERS, ImageSource, Sample
+from rewards.types import ImageSource, Sample
 from tasks import prompts
 
 IMAGE_TAG = "<image>"
@@ -92,15 +92,10 @@ def up_to_answer(text: str) -> str:
 
 def process_results(doc: dict[str, Any], results: Sequence[Any]) -> dict[str, float]:
     """Per-answer values in {0, 1}: accuracy under each contract, parse rate, format rate."""
-    from rewards.parse import parse
+    from rewards.adapters import lm_eval_results
 
-    text = results[0]
-    parsed = parse(up_to_answer(text[0] if isinstance(text, list) else text), doc["options"])
-    right = LETTERS[doc["answer_index"]]
-    values = {f"accuracy_{name}": float(parsed.letters[name] == right) for name in CONTRACTS}
-    values["parse_rate"] = float(parsed.letters["letter"] is not None)
-    values["format_rate"] = float(parsed.well_formed)
-    return values
+    text = results[0][0] if isinstance(results[0], list) else results[0]
+    return lm_eval_results(doc, [up_to_answer(text)])
 
 
 class LazyImage(Image.Image):

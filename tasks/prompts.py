@@ -20,7 +20,7 @@ from rewards.types import LETTERS, Sample
 
 VERSION = "1"
 
-_CONTROL = re.compile(r"<(?=\|[^<>|]{1,64}\|>|image\b)", re.IGNORECASE)
+_CONTROL = re.compile(r"<(?=\|[^<>|]{1,64}\|>|image(?![a-z]))", re.IGNORECASE)
 
 
 def render(sample: Sample) -> str:

@@ -32,10 +32,11 @@ _SUFFIX = {"JPEG": "jpg", "MPO": "jpg"}
 
 
 def row(sample: Sample, image: str) -> dict[str, Any]:
-    """One sample as a row: the authors' three fields, then where it came from."""
+    """One sample as a row: the authors' three fields, what rewards read (`rewards.adapters`), where it came from."""
     return {
         "image": image, "problem": problem_text(sample.question, sample.options),
-        "solution": solution_text(sample.answer, sample.reference), "id": sample.id, "task": sample.task,
+        "solution": solution_text(sample.answer, sample.reference), "question": sample.question,
+        "options": list(sample.options), "answer_index": sample.answer_index, "id": sample.id, "task": sample.task,
         "source_suite": sample.suite, "source_split": sample.split, "subset": sample.subset,
         "question_type": sample.question_type, "image_sha256": sample.image_sha256,
     }

@@ -266,3 +266,20 @@ def test_interleaving_balances_every_prefix():
     for size in (50, 100, 250, 500):
         share = Counter(strata[i] for i in order[:size])
         assert all(abs(share[k] - n * size) <= 2 for k, n in {"A": 0.6, "B": 0.3, "C": 0.1}.items())
+
+
+def test_the_default_sizes_are_reached_exactly_and_in_balance():
+    """5,385 questions dealt whole, groups of one to eight, as in the paper's pool: no slack at all."""
+    rng = random.Random(0)
+    groups: list[int] = []
+    while len(groups) < 5385:
+        size = rng.choices([1, 2, 3, 4, 8], [45, 30, 15, 9, 1])[0]
+        groups += [len(groups)] * min(size, 5385 - len(groups))
+    strata = [(rng.choice(["PubMed", "PubMed", "EduContent"]), rng.choice("ABCD")) for _ in groups]
+    dealt = deal(strata, groups, splits.SIZES, seed=0)
+    whole = Counter(strata)
+    for name, indices in dealt.items():
+        assert len(indices) == splits.SIZES[name]
+        share = Counter(strata[i] for i in indices)
+        assert all(abs(share[key] / len(indices) - n / 5385) < 0.01 for key, n in whole.items())
+    assert set(splits.NESTED["sft"]) == {500, 1000, 2000, 3000} and set(splits.NESTED["rl"]) == {250, 500, 1000}
