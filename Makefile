@@ -14,7 +14,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m bench.demo
+	$(BIN)/python -m bench.run --model phantom-tiny --data phantom --tasks all --controls blind,shuffled-image \
+		--judge rules --max-new-tokens 128 --out runs/demo
+	$(BIN)/python -m leaderboards.build runs/demo --out runs/demo-leaderboard
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -91,8 +91,8 @@ def _warnings(reward: Reward, outcome: Outcome) -> list[str]:
     stopped = getattr(reward.judge, "stopped", None)
     if stopped:
         found.append(f"stopped asking: {stopped}; repeat the command with a larger budget to go on")
-    for part, mean in outcome.means.items():
-        if part != "total" and mean.failures:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(mean.failures.items()))
-            found.append(f"{part} has a value for {mean.n_scored} of {mean.n} answers (missing: {reasons})")
+    missing = next((mean for part, mean in outcome.means.items() if part in reward.judged and mean.failures), None)
+    if missing is not None:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(missing.failures.items()))
+        found.append(f"no verdict on {missing.n - missing.n_scored} of {missing.n} answers: {reasons}")
     return found
