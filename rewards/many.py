@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Sized
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable, Sized
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 from rewards.errors import UserError
@@ -60,8 +60,9 @@ class Many:
                 yield result
 
     async def _one_by_one(self) -> Any:
-        async for sample, completion in _drawn(self._pairs):
-            yield await self._score(sample, completion)
+        async with aclosing(_drawn(self._pairs)) as pairs:
+            async for sample, completion in pairs:
+                yield await self._score(sample, completion)
 
     async def _window(self) -> Any:
         waiting: deque[asyncio.Task[RewardResult]] = deque()
@@ -74,11 +75,12 @@ class Many:
                 running.release()
 
         try:
-            async for sample, completion in _drawn(self._pairs):
-                while waiting and (waiting[0].done() or len(waiting) >= _LOOKAHEAD * self._concurrency):
-                    yield await waiting.popleft()
-                await running.acquire()
-                waiting.append(asyncio.create_task(scored(sample, completion)))
+            async with aclosing(_drawn(self._pairs)) as pairs:
+                async for sample, completion in pairs:
+                    while waiting and (waiting[0].done() or len(waiting) >= _LOOKAHEAD * self._concurrency):
+                        yield await waiting.popleft()
+                    await running.acquire()
+                    waiting.append(asyncio.create_task(scored(sample, completion)))
             while waiting:
                 yield await waiting.popleft()
         finally:
@@ -89,7 +91,7 @@ class Many:
                     await task
 
 
-async def _drawn(pairs: Iterable[Pair] | AsyncIterable[Pair]) -> AsyncIterator[Pair]:
+async def _drawn(pairs: Iterable[Pair] | AsyncIterable[Pair]) -> AsyncGenerator[Pair, None]:
     if isinstance(pairs, AsyncIterable):
         async for pair in pairs:
             yield pair
