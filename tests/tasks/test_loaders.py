@@ -173,3 +173,17 @@ def test_samples_can_be_pickled(data_root):
 def test_public_names(name):
     assert name in tasks.__all__
     assert hasattr(tasks, name)
+
+
+def test_phantom_is_a_source_only_when_named(tmp_path, monkeypatch):
+    from tasks.phantom import suite
+
+    loaded = tasks.read("oct", "phantom", limit=3)
+    assert (loaded.suite, len(loaded.samples), {s.suite for s in loaded.samples}) == ("phantom", 3, {"phantom"})
+    monkeypatch.setitem(suite.SIZES, "test", 4)
+    assert len(tasks.load("oct", "phantom", limit=10_000)) == len(tasks.load("oct", "phantom")) == 4
+    with pytest.raises(UserError, match=r"phantom has no split 'tst' \(did you mean 'test'\?\)"):
+        tasks.read("oct", "phantom", split="tst")
+    (tmp_path / "phantom.txt").touch()
+    with pytest.raises(UserError, match="looked for"):
+        tasks.read("oct", tmp_path)
