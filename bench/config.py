@@ -18,7 +18,7 @@ from bench import controls
 from bench.models.base import Decoding, Options
 from bench.score import Budget
 from rewards.errors import Parser, UserError, suggest
-from tasks import TASKS
+from tasks import TASKS, names
 
 EPILOG = """\
 examples:
@@ -117,13 +117,13 @@ def from_args(argv: Sequence[str] | None = None) -> RunConfig:
 
 
 def tasks_named(text: str) -> tuple[str, ...]:
-    """Task names from "path,ct" or "all", in the project's order. Raises UserError."""
+    """Task names from "path,ct" or "all" (the paper's five), in the project's order. Raises UserError."""
     if text.strip() == "all":
         return TASKS
-    chosen = _known(text, TASKS, "task")
+    chosen = _known(text, names(), "task")
     if not chosen:
         raise UserError(f"--tasks {text!r} names no task; expected one or more of {', '.join(TASKS)}, or all")
-    return tuple(task for task in TASKS if task in chosen)
+    return tuple(task for task in names() if task in chosen)
 
 
 def require_writable(out: Path) -> None:
