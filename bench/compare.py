@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rewards.errors import Parser, UserError, run_cli
 from rewards.types import CONTRACTS
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.resamples < 100:
         raise UserError(f"--resamples {arguments.resamples} is too few for an interval; expected 100 or more")
-    from bench.effects import as_dict, compare
+    from bench.effects import compare
     from bench.pairing import align, variants_of
 
     variants = variants_of(arguments.runs)
@@ -93,9 +93,10 @@ def print_comparison(found: Comparison, console: Console | None = None, examples
     whole = [e for e in found.effects if not e.by]
     apart = [e for e in found.effects if e.by and e.significant]
     tested = sum(e.test is not None for e in whole)
-    console.print(Text(f"contract {found.contract}; differences in points, 95 % intervals from {found.resamples:,} "
-                       f"resamples of images; p of McNemar, Holm-adjusted over {tested} tests; bold is significant; sees: "
-                       "the smallest difference found with 80 % power; breakdowns only where significant"), soft_wrap=True)
+    console.print(Text(
+        f"contract {found.contract}; differences in points, 95 % intervals from {found.resamples:,} resamples of "
+        f"images; p of McNemar, Holm-adjusted over {tested} tests; bold is significant; sees: the smallest difference "
+        "found with 80 % power; breakdowns only where significant"), soft_wrap=True)
     for a, b in dict.fromkeys((e.a, e.b) for e in whole):
         table = Table(title=Text(f"{names[a]} - {names[b]}"), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0),
                       pad_edge=False)
@@ -142,6 +143,59 @@ def signed(found: Interval | None) -> str:
     if found.low is None or found.high is None:
         return f"{text} ({found.method})"
     return f"{text} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+
+
+def as_dict(found: Comparison) -> dict[str, Any]:
+    """Everything as plain JSON values, differences in points (percent).
+
+    `flips` holds two lists, the answers that only `a` got right and those that only `b` did, with their places.
+    """
+    from bench.effects import flips
+
+    names = [v.name for v in found.pairs.variants]
+    first_run = {v: list(found.pairs.owners).index(v) for v in range(len(names))}
+
+    def place(row: int, variant: int) -> str:
+        return f"{found.pairs.variants[variant].runs[0]}/samples.jsonl:{found.pairs.lines[row][first_run[variant]]}"
+
+    def flipped(rows: Sequence[int], e: Effect) -> list[dict[str, str]]:
+        return [{"task": found.pairs.keys[r].task, "id": found.pairs.keys[r].id, "a": place(r, e.a), "b": place(r, e.b)}
+                for r in rows]
+
+    return {
+        "contract": found.contract, "resamples": found.resamples, "seed": found.seed,
+        "variants": [{"name": v.name, "runs": list(v.runs)} for v in found.pairs.variants],
+        "effects": [
+            {
+                "a": names[e.a], "b": names[e.b], "suite": e.suite, "task": e.task, "by": e.by, "level": e.level,
+                "n": e.n, "n_paired": e.n_paired, "accuracy_a": _points(e.accuracy_a),
+                "accuracy_b": _points(e.accuracy_b), "difference": interval_dict(e.difference),
+                "mcnemar": None if e.test is None else {
+                    "gained": e.test.gained, "lost": e.test.lost, "exact": e.test.exact},
+                "p": e.p, "p_holm": e.p_holm, "significant": e.significant, "detectable": _points(e.detectable),
+                "flips": None if e.by else [flipped(rows, e) for rows in flips(found, e)],
+            } for e in found.effects
+        ],
+        "transfer": [
+            {
+                "variant": names[t.variant], "reference": names[t.reference], "suite": t.suite,
+                "modalities": {task: interval_dict(i) for task, i in t.modalities.items()},
+                "mean": interval_dict(t.mean), "missing": list(t.missing),
+            } for t in found.transfers
+        ],
+    }
+
+
+def interval_dict(found: Interval | None) -> dict[str, Any] | None:
+    """An interval in points (percent); None stays None."""
+    if found is None:
+        return None
+    return {"value": _points(found.value), "low": _points(found.low), "high": _points(found.high), "n": found.n,
+            "n_groups": found.n_groups, "method": found.method}
+
+
+def _points(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 6)
 
 
 def _cells(e: Effect) -> tuple[str, ...]:

@@ -4,7 +4,8 @@
     found.effects[0].difference.low, found.transfers[0].mean.value
 
 The unit of resampling is the image; all variants share the same resamples. p-values are McNemar's, Holm-adjusted over
-one family: every pair on every whole task. Breakdowns by question type and subset are a second family of their own.
+one family: every pair on every whole task. Means over tasks, and breakdowns by question type and subset, are families
+of their own.
 Must not import torch, transformers or lm_eval.
 """
 
@@ -14,7 +15,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from bench.significance import EXACT_BELOW
 from bench.stats import Draws, Floats, Interval, McNemar
 from rewards.errors import UserError, suggest
 
+_Block = tuple[str, list[tuple[int, int]], Draws, dict[int, int], int]
+"""(task, pairs, draws, each variant's column, samples) of a whole task."""
+MEAN = "mean of tasks"
 MIN_BREAKDOWN = 20
 """Question types and subsets with fewer samples than this are not tested apart."""
 
@@ -34,8 +37,9 @@ MIN_BREAKDOWN = 20
 class Effect:
     """`a` minus `b` on one part of the samples, in shares of 1.
 
-    `n` samples, of which `n_paired` were answered by both. `test` is None over several seeds, where McNemar's test is
-    not defined; `flips` lists the answers behind it.
+    `n` samples, of which `n_paired` were answered by both. `test` is None where McNemar's test is not defined, over
+    several seeds and for the mean over tasks (`task` is `MEAN`); `p` is then that of the difference divided by its
+    resampled standard error. `flips` lists the answers behind a test.
     `detectable` is the smallest true difference found with 80 % power at the 5 % level.
     """
 
@@ -52,12 +56,14 @@ class Effect:
     difference: Interval | None
     test: McNemar | None
     detectable: float | None
+    p: float | None = None
     p_holm: float | None = None
 
     @property
     def significant(self) -> bool:
-        """Interval beside zero *and*, where there is a test, its Holm-adjusted p below 0.05."""
-        return bool(self.difference and self.difference.excludes_zero and (self.p_holm is None or self.p_holm < 0.05))
+        """Interval beside zero *and* Holm-adjusted p below 0.05."""
+        beside = self.difference is not None and self.difference.excludes_zero
+        return beside and self.p_holm is not None and self.p_holm < 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,7 @@ def compare(
     whole: list[Effect] = []
     apart: list[Effect] = []
     against: dict[tuple[str, str], dict[int, tuple[Draws, int, int]]] = {}
+    wholes: dict[str, list[_Block]] = {}
     fixed = None if reference is None else names.index(reference)
     for suite, task, by, level, rows in scopes(pairs, breakdowns):
         found: dict[tuple[int, int], Effect] = {}
@@ -111,12 +118,10 @@ def compare(
             measured = stats.intervals(drawn, place)
             spread = np.cov(drawn.draws)
             tests = _tests(pairs, table, kept, members)
+            if not by:
+                wholes.setdefault(suite, []).append((task, members, drawn, columns, len(rows)))
             for (a, b), (i, j), interval, test in zip(members, place, measured, tests, strict=True):
-                deviation = float(np.sqrt(max(0.0, spread[i, i] + spread[j, j] - 2 * spread[i, j])))
-                found[a, b] = Effect(
-                    a, b, suite, task, by, level, len(rows), drawn.n, float(drawn.value[i]), float(drawn.value[j]),
-                    interval, test, stats.detectable_difference(deviation),
-                )
+                found[a, b] = _effect((a, b, suite, task, by, level, len(rows)), drawn, (i, j), interval, spread, test)
                 if not by and fixed in (a, b):
                     other, ours, theirs = (a, i, j) if b == fixed else (b, j, i)
                     against.setdefault((suite, task), {})[other] = (drawn, ours, theirs)
@@ -124,7 +129,9 @@ def compare(
             missing = Effect(a, b, suite, task, by, level, len(rows), 0, None, None, None, None, None)
             (apart if by else whole).append(found.get((a, b), missing))
     transfers = () if fixed is None else tuple(_transfers(against, len(names), fixed))
-    return Comparison(pairs, contract, resamples, seed, (*_adjusted(whole), *_adjusted(apart)), transfers)
+    means = sorted(_means(wholes), key=lambda e: (e.suite, e.a, e.b))
+    effects = (*_adjusted(whole), *_adjusted(means), *_adjusted(apart))
+    return Comparison(pairs, contract, resamples, seed, effects, transfers)
 
 
 def flips(found: Comparison, effect: Effect) -> tuple[list[int], list[int]]:
@@ -154,6 +161,45 @@ def scopes(pairs: Pairs, breakdowns: bool) -> Iterator[tuple[str, str, str, str,
         whole = len(cells[*place[:2], "", ""])
         if not place[2] or MIN_BREAKDOWN <= len(rows) < whole:
             yield *place, np.asarray(rows, dtype=np.int64)
+
+
+def _effect(
+    place: tuple[int, int, str, str, str, str, int], drawn: Draws, columns: tuple[int, int], interval: Interval,
+    spread: Floats, test: McNemar | None,
+) -> Effect:
+    i, j = columns
+    error = float(np.sqrt(max(0.0, spread[i, i] + spread[j, j] - 2 * spread[i, j])))
+    value_a, value_b = float(drawn.value[i]), float(drawn.value[j])
+    p = test.p_value if test is not None else stats.normal_p(value_a - value_b, error)
+    return Effect(*place, drawn.n, value_a, value_b, interval, test, stats.detectable_difference(error), p)
+
+
+def _means(wholes: dict[str, list[_Block]]) -> Iterator[Effect]:
+    """The plain mean over a suite's tasks for every pair, where there are several tasks."""
+    for suite, blocks in sorted(wholes.items()):
+        tasks = sorted({task for task, _, _, _, _ in blocks})
+        if len(tasks) < 2:
+            continue
+        where: dict[tuple[int, int], list[int]] = {}
+        for number, (_, members, _, _, _) in enumerate(blocks):
+            for pair in members:
+                where.setdefault(pair, []).append(number)
+        batches: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for pair, found in where.items():
+            if len(found) == len(tasks):
+                batches.setdefault(tuple(found), []).append(pair)
+        n = sum({task: size for task, _, _, _, size in blocks}.values())
+        for numbers, members in sorted(batches.items()):
+            # Columns stand in the order of the first block; the others are brought into it.
+            order = sorted({v for pair in members for v in pair})
+            parts = [(blocks[k][2], [blocks[k][3][v] for v in order]) for k in numbers]
+            mean = stats.combine([
+                Draws(d.value[c], d.draws[c], d.n, d.n_groups, tuple(d.seeds[x] for x in c)) for d, c in parts
+            ])
+            places = [(order.index(a), order.index(b)) for a, b in members]
+            spread = np.cov(mean.draws)
+            for (a, b), place, interval in zip(members, places, stats.intervals(mean, places), strict=True):
+                yield _effect((a, b, suite, MEAN, "", "", n), mean, place, interval, spread, None)
 
 
 def _blocks(
@@ -206,8 +252,8 @@ def _level(pairs: Pairs, by: str, row: int) -> str:
 
 
 def _adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    tested = [i for i, e in enumerate(effects) if e.test is not None]
-    adjusted = stats.holm([e.test.p_value for e in effects if e.test is not None])
+    tested = [i for i, e in enumerate(effects) if e.p is not None]
+    adjusted = stats.holm([e.p for e in effects if e.p is not None])
     found = list(effects)
     for i, p in zip(tested, adjusted, strict=True):
         found[i] = replace(found[i], p_holm=p)
@@ -236,54 +282,3 @@ def _transfers(
 
 def _stream(*parts: str) -> int:
     return zlib.crc32("\0".join(parts).encode("utf-8", "replace"))
-
-
-def as_dict(found: Comparison) -> dict[str, Any]:
-    """Everything as plain JSON values, differences in points (percent).
-
-    `flips` holds two lists, the answers that only `a` got right and those that only `b` did, with their places.
-    """
-    names = [v.name for v in found.pairs.variants]
-    first_run = {v: list(found.pairs.owners).index(v) for v in range(len(names))}
-
-    def place(row: int, variant: int) -> str:
-        return f"{found.pairs.variants[variant].runs[0]}/samples.jsonl:{found.pairs.lines[row][first_run[variant]]}"
-
-    def flipped(rows: Sequence[int], e: Effect) -> list[dict[str, str]]:
-        return [{"task": found.pairs.keys[r].task, "id": found.pairs.keys[r].id, "a": place(r, e.a), "b": place(r, e.b)}
-                for r in rows]
-
-    return {
-        "contract": found.contract, "resamples": found.resamples, "seed": found.seed,
-        "variants": [{"name": v.name, "runs": list(v.runs)} for v in found.pairs.variants],
-        "effects": [
-            {
-                "a": names[e.a], "b": names[e.b], "suite": e.suite, "task": e.task, "by": e.by, "level": e.level,
-                "n": e.n, "n_paired": e.n_paired, "accuracy_a": _points(e.accuracy_a),
-                "accuracy_b": _points(e.accuracy_b), "difference": interval_dict(e.difference),
-                "mcnemar": None if e.test is None else {
-                    "gained": e.test.gained, "lost": e.test.lost, "p": e.test.p_value, "exact": e.test.exact},
-                "p_holm": e.p_holm, "significant": e.significant, "detectable": _points(e.detectable),
-                "flips": None if e.by else [flipped(rows, e) for rows in flips(found, e)],
-            } for e in found.effects
-        ],
-        "transfer": [
-            {
-                "variant": names[t.variant], "reference": names[t.reference], "suite": t.suite,
-                "modalities": {task: interval_dict(i) for task, i in t.modalities.items()},
-                "mean": interval_dict(t.mean), "missing": list(t.missing),
-            } for t in found.transfers
-        ],
-    }
-
-
-def interval_dict(found: Interval | None) -> dict[str, Any] | None:
-    """An interval in points (percent); None stays None."""
-    if found is None:
-        return None
-    return {"value": _points(found.value), "low": _points(found.low), "high": _points(found.high), "n": found.n,
-            "n_groups": found.n_groups, "method": found.method}
-
-
-def _points(value: float | None) -> float | None:
-    return None if value is None else round(100 * value, 6)

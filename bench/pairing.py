@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -60,11 +61,46 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    groups: str
-    question_type: str
-    subset: str
-    marks: tuple[bytes, ...]
+class Columns:
+    """One run's answers in one condition as columns; small enough to hold hundreds of runs.
+
+    `marks` digests the `MUST_AGREE` fields of each row, `correct` has shape (rows, contracts) with NaN for no answer.
+    """
+
+    path: Path
+    keys: list[Key]
+    lines: list[int]
+    groups: list[str]
+    question_types: list[str]
+    subsets: list[str]
+    marks: list[bytes]
+    correct: Floats
+
+
+def read_columns(
+    folder: RunFolder, *, condition: str = "plain", tasks: Sequence[str] | None = None,
+    rows: Iterable[dict[str, Any]] | None = None,
+) -> Columns:
+    """Read a run's answers (or `rows`, where someone else reads along). Raises `UserError` for a sample twice."""
+    found = Columns(folder.path, [], [], [], [], [], [], np.empty(0))
+    correct: list[tuple[float, ...]] = []
+    for line, row in enumerate(folder.samples() if rows is None else rows, 1):
+        if str(row.get("condition") or "plain") != condition or (tasks and row["task"] not in tasks):
+            continue
+        found.keys.append(Key(str(row["suite"]), str(row["task"]), str(row["id"])))
+        found.lines.append(line)
+        found.groups.append(str(row["group"]))
+        found.question_types.append(str(row.get("question_type") or ""))
+        found.subsets.append(str(row.get("subset") or ""))
+        text = json.dumps([row.get(f) for f in MUST_AGREE])
+        found.marks.append(hashlib.blake2b(text.encode(), digest_size=8).digest())
+        correct.append(_verdicts(row))
+    if len(set(found.keys)) < len(found.keys):
+        double = next(k for k in found.keys if found.keys.count(k) > 1)
+        raise UserError(f"{folder.path}: the sample {double.id!r} of task {double.task!r} stands twice")
+    if not correct:
+        raise UserError(f"{folder.path} has no answer in condition {condition!r} for the tasks asked for")
+    return replace(found, correct=np.array(correct))
 
 
 def align(variants: Sequence[Variant], *, condition: str = "plain", tasks: Sequence[str] | None = None) -> Pairs:
@@ -72,41 +108,38 @@ def align(variants: Sequence[Variant], *, condition: str = "plain", tasks: Seque
 
     `tasks` restricts the comparison. Raises `UserError` naming the first difference in settings or samples.
     """
-    folders = [(v.name, owner, RunFolder(path)) for owner, v in enumerate(variants) for path in v.runs]
+    folders = [RunFolder(path) for v in variants for path in v.runs]
     if len(folders) < 2:
         raise UserError("one run was given; a comparison needs at least two")
-    first = folders[0][2]
-    for _, _, other in folders[1:]:
-        check_settings(first, other)
-    known: dict[Key, _Seen] = {}
-    columns: list[dict[Key, tuple[int, tuple[float, ...]]]] = []
-    for _, _, folder in folders:
-        column: dict[Key, tuple[int, tuple[float, ...]]] = {}
-        for line, row in enumerate(folder.samples(), 1):
-            if str(row.get("condition") or "plain") != condition or (tasks and row["task"] not in tasks):
-                continue
-            key = Key(str(row["suite"]), str(row["task"]), str(row["id"]))
-            if key in column:
-                raise UserError(f"{folder.path}: the sample {key.id!r} of task {key.task!r} stands twice")
-            kind, subset = str(row.get("question_type") or ""), str(row.get("subset") or "")
-            seen = _Seen(str(row["group"]), kind, subset, _marks(row))
-            if known.setdefault(key, seen).marks != seen.marks:
-                field = next(f for f, a, b in zip(MUST_AGREE, known[key].marks, seen.marks, strict=True) if a != b)
-                raise UserError(f"{first.path} and {folder.path} cannot be paired: {field!r} of sample {key.id!r} in "
-                                f"task {key.task!r} differs; run both on the same data with the same prompt version")
-            column[key] = line, _verdicts(row)
-        columns.append(column)
-    _require_same_samples(folders, columns, condition)
-    keys = sorted(columns[0])
+    for other in folders[1:]:
+        check_settings(folders[0], other)
+    return join(variants, [read_columns(f, condition=condition, tasks=tasks) for f in folders])
+
+
+def join(variants: Sequence[Variant], columns: Sequence[Columns]) -> Pairs:
+    """Columns of runs (in the order of the variants' runs) side by side, sorted by sample. Raises `UserError`."""
+    first = columns[0]
+    order = sorted(range(len(first.keys)), key=lambda i: first.keys[i])
+    keys = [first.keys[i] for i in order]
+    aligned = [order]
+    for other in columns[1:]:
+        _require_same_samples(first, other)
+        place = {key: i for i, key in enumerate(other.keys)}
+        mine = [place[key] for key in keys]
+        aligned.append(mine)
+        for i, j in zip(order, mine, strict=True):
+            if first.marks[i] != other.marks[j]:
+                _refuse(first, i, other, j)
+    tables = [c.correct[o] for c, o in zip(columns, aligned, strict=True)]
     return Pairs(
         tuple(variants),
-        tuple(owner for _, owner, _ in folders),
+        tuple(owner for owner, v in enumerate(variants) for _ in v.runs),
         tuple(keys),
-        tuple(known[k].groups for k in keys),
-        tuple(known[k].question_type for k in keys),
-        tuple(known[k].subset for k in keys),
-        {c: np.array([[column[k][1][i] for column in columns] for k in keys]) for i, c in enumerate(CONTRACTS)},
-        tuple(tuple(column[k][0] for column in columns) for k in keys),
+        tuple(first.groups[i] for i in order),
+        tuple(first.question_types[i] for i in order),
+        tuple(first.subsets[i] for i in order),
+        {c: np.column_stack([t[:, i] for t in tables]) for i, c in enumerate(CONTRACTS)},
+        tuple(zip(*([c.lines[i] for i in o] for c, o in zip(columns, aligned, strict=True)), strict=True)),
     )
 
 
@@ -147,34 +180,29 @@ def variants_of(arguments: Iterable[str]) -> list[Variant]:
     return found
 
 
-def _require_same_samples(
-    folders: list[tuple[str, int, RunFolder]], columns: list[dict[Key, tuple[int, tuple[float, ...]]]], condition: str
-) -> None:
-    for (_, _, folder), column in zip(folders, columns, strict=True):
-        if not column:
-            raise UserError(f"{folder.path} has no answer in condition {condition!r} for the tasks asked for")
-        for missing, has, lacks in (
-            (columns[0].keys() - column.keys(), folders[0][2], folder),
-            (column.keys() - columns[0].keys(), folder, folders[0][2]),
-        ):
-            if missing:
-                key = min(missing)
-                tasks = sorted({k.task for k in missing})
-                common = sorted({k.task for k in columns[0]} & {k.task for k in column} - set(tasks))
-                hint = f"use --tasks {','.join(common)}" if common else "score both on the same samples"
-                raise UserError(f"{has.path} and {lacks.path} cannot be paired: {len(missing)} samples of "
-                                f"{', '.join(tasks)} (first {key.id!r}) are only in {has.path}; {hint}")
+def _require_same_samples(one: Columns, other: Columns) -> None:
+    for has, lacks in ((one, other), (other, one)):
+        missing = set(has.keys) - set(lacks.keys)
+        if missing:
+            tasks = sorted({k.task for k in missing})
+            common = sorted({k.task for k in one.keys} & {k.task for k in other.keys} - set(tasks))
+            hint = f"use --tasks {','.join(common)}" if common else "score both on the same samples"
+            raise UserError(f"{has.path} and {lacks.path} cannot be paired: {len(missing)} samples of "
+                            f"{', '.join(tasks)} (first {min(missing).id!r}) are only in {has.path}; {hint}")
+
+
+def _refuse(one: Columns, i: int, other: Columns, j: int) -> NoReturn:
+    """Name the field that differs; the digests only say that one does."""
+    rows = [next(islice(RunFolder(c.path).samples(), c.lines[n] - 1, None)) for c, n in ((one, i), (other, j))]
+    field = next((f for f in MUST_AGREE if rows[0].get(f) != rows[1].get(f)), "a field")
+    raise UserError(f"{one.path} and {other.path} cannot be paired: {field!r} of sample {one.keys[i].id!r} in task "
+                    f"{one.keys[i].task!r} differs; run both on the same data with the same prompt version")
 
 
 def _verdicts(row: Mapping[str, Any]) -> tuple[float, ...]:
     if row["finish_reason"] == "error":
         return (float("nan"),) * len(CONTRACTS)
     return tuple(float(row["correct"][c]) for c in CONTRACTS)
-
-
-def _marks(row: Mapping[str, Any]) -> tuple[bytes, ...]:
-    # Digests rather than texts: 20 runs of 8,518 samples stay small.
-    return tuple(hashlib.blake2b(json.dumps(row.get(f)).encode(), digest_size=8).digest() for f in MUST_AGREE)
 
 
 def _differences(one: Any, other: Any, where: str) -> Iterable[tuple[str, Any, Any]]:

@@ -84,7 +84,7 @@ def render_report(
         conditions=any(row["condition"] != "plain" for row in found),
         breakdown=list(_breakdown(found)),
         parts=list(_parts(found)),
-        warnings=warnings(found) + [one_line(str(w), 500) for w in manifest.get("warnings") or ()],
+        warnings=list(dict.fromkeys(warnings(found) + [one_line(str(w), 500) for w in manifest.get("warnings") or ()])),
         provenance=[(one_line(k, 120), one_line(v, 300)) for k, v in flatten(manifest)][:200],
         sections=[
             ("worst", "Worst answers", "Without an answer, cut off, unreadable, or plainly wrong, a few of every task.",
@@ -161,7 +161,15 @@ def _key(row: Row) -> tuple[str, str, str]:
 
 
 def _rewards(scores: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
-    return {_key(row): row for row in scores}
+    """Scores by answer; those of several judges stand one after another, each naming its judge."""
+    found: dict[tuple[str, str, str], Row] = {}
+    for row in scores:
+        judge = row.get("judge")
+        name = str(judge.get("model") or judge.get("backend") or "") if isinstance(judge, Mapping) else str(judge or "")
+        before = list(found.get(_key(row), {}).get("scores", ()))
+        own = [{**s, "reason": f"{name}: {s.get('reason') or s.get('failure') or ''}"} for s in row.get("scores") or ()]
+        found[_key(row)] = {"scores": before + own}
+    return found
 
 
 def _card(row: Row, rewards: Mapping[tuple[str, str, str], Row], image: ImageOf | None) -> dict[str, Any]:

@@ -53,6 +53,13 @@ def mcnemar_p(gained: ArrayLike, lost: ArrayLike) -> NDArray[np.float64]:
     return np.where(total == 0, 1.0, np.where(total < EXACT_BELOW, exact, large))
 
 
+def normal_p(difference: float, standard_error: float) -> float:
+    """Two-sided p of a difference from its standard error; 1 where nothing differs, 0 where nothing varies but it."""
+    if standard_error < 1e-12:
+        return 1.0 if abs(difference) < 1e-12 else 0.0
+    return 2 * NormalDist().cdf(-abs(difference) / standard_error)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p-values over one family, in the order given (statsmodels)."""
     if not p_values:

@@ -25,11 +25,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.significance import McNemar, detectable_difference, holm, mcnemar, mcnemar_p
+from bench.significance import McNemar, detectable_difference, holm, mcnemar, mcnemar_p, normal_p
 
 __all__ = [
     "Draws", "Interval", "McNemar", "cluster_bootstrap", "codes", "combine", "detectable_difference",
-    "hierarchical_bootstrap", "holm", "interval_of", "intervals", "mcnemar", "mcnemar_p", "over_seeds",
+    "hierarchical_bootstrap", "holm", "interval_of", "intervals", "mcnemar", "mcnemar_p", "normal_p", "over_seeds",
     "paired_cluster_bootstrap", "resample", "wilson",
 ]
 

@@ -12,8 +12,8 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from bench import stats
-from bench.compare import main, print_comparison
-from bench.effects import as_dict, compare, flips
+from bench.compare import as_dict, main, print_comparison
+from bench.effects import MEAN, compare, flips
 from bench.pairing import Variant, align, variants_of
 from bench.synthetic import write_run
 from rewards.errors import UserError
@@ -47,7 +47,7 @@ def test_differences_flips_tests_and_holm_are_the_known_ones(tmp_path):
     gained, lost = flips(found, e)
     assert [pairs.keys[r].id for r in gained] == [f"ct-{i:05d}" for i in np.flatnonzero(BETTER["ct"] & ~BASE["ct"])]
     assert lost == []
-    whole = [e for e in found.effects if not e.by]
+    whole = [e for e in found.effects if not e.by and e.task != MEAN]
     assert len(whole) == 6
     tables = []
     for e in whole:
@@ -74,7 +74,19 @@ def test_the_interval_is_that_of_the_paired_bootstrap(tmp_path):
 
 def test_identical_runs_are_never_significant(tmp_path):
     found = compare(align(runs(tmp_path, a=BASE, b=BASE)), resamples=500)
-    assert all(not e.significant and e.difference.value == 0 and e.test.p_value == 1 for e in found.effects)
+    assert all(not e.significant and e.difference.value == 0 and e.p == 1 for e in found.effects)
+
+
+def test_the_mean_over_tasks_resamples_every_task_apart(tmp_path):
+    found = compare(align(runs(tmp_path, a=BETTER, b=BASE)), resamples=4000)
+    e = effect(found, "a", "b", MEAN)
+    parts = [effect(found, "a", "b", t).difference for t in ("ct", "derm")]
+    assert e.difference.value == pytest.approx(sum(p.value for p in parts) / 2)
+    assert (e.n, e.test) == (500, None)
+    spread = (parts[0].high - parts[0].low) / 2
+    assert e.difference.high - e.difference.low == pytest.approx(spread, rel=0.1)
+    assert e.significant
+    assert e.p < 1e-6
 
 
 def test_breakdowns_follow_question_type_and_subset_in_a_family_of_their_own(tmp_path):
