@@ -17,7 +17,7 @@ from pathlib import Path
 from rewards.types import Sample
 from tasks.images import BadImage, FileImage
 from tasks.loaded import Dropped, Loaded, Reason, RowError, finish
-from tasks.options import squash
+from tasks.options import squash, whole
 
 
 class Collector:
@@ -50,7 +50,7 @@ class Collector:
                 raise RowError(Reason.MALFORMED, "not an object")
             sample = read(row)
         except (RowError, BadImage) as problem:
-            self.dropped.append(Dropped(self.task, row_id, problem.reason, problem.detail))
+            self.dropped.append(Dropped(self.task, row_id, problem.reason, whole(problem.detail)))
             return
         key = json.dumps([sample.subset, sample.image_sha256, squash(sample.question), sample.options])
         content = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
@@ -87,7 +87,7 @@ class Collector:
 def text(row: Mapping[str, object], key: str) -> str:
     """A text field stripped, "" when absent or not text."""
     value = row.get(key)
-    return value.strip() if isinstance(value, str) else ""
+    return whole(value).strip() if isinstance(value, str) else ""
 
 
 def question(row: Mapping[str, object], key: str = "question") -> str:

@@ -80,7 +80,7 @@ class FileImage:
                 raise BadImage(Reason.OUTSIDE, f"{name} (a link to somewhere else)")
             if not path.is_file():
                 raise BadImage(Reason.MISSING_IMAGE, name)
-        except (OSError, RuntimeError) as problem:  # name too long, a loop of links
+        except (OSError, RuntimeError, ValueError) as problem:  # name too long, a loop of links, half a character
             raise BadImage(Reason.MISSING_IMAGE, f"{name} ({problem})") from problem
         return cls(path, name)
 

@@ -17,12 +17,18 @@ from collections.abc import Sequence
 from rewards.types import LETTERS
 from tasks.loaded import Reason, RowError
 
+_HALF = re.compile("[\ud800-\udfff]")
 _LABEL = re.compile(r"[(\[]?([A-Ja-j])[)\].:](?:\s+|(?=\S)|$)(.*)", re.DOTALL)
 
 
+def whole(text: str) -> str:
+    """The text with half characters (lone surrogates, which JSON can hold and UTF-8 cannot) shown as U+FFFD."""
+    return _HALF.sub("\ufffd", text)
+
+
 def squash(text: str) -> str:
-    """White space runs as one blank, none at the ends."""
-    return " ".join(text.split())
+    """White space runs as one blank, none at the ends; no half characters."""
+    return " ".join(whole(text).split())
 
 
 def fold(text: str) -> str:

@@ -19,7 +19,7 @@ from rewards.types import Sample
 from tasks.collect import Collector, question, text
 from tasks.files import read_json, shown
 from tasks.loaded import Loaded
-from tasks.options import find_answer, read_options
+from tasks.options import find_answer, read_options, squash
 from tasks.registry import task
 
 SUITE = "pathmmu"
@@ -51,7 +51,7 @@ def read(source: Path, task: str = "path", split: str | None = None, limit: int 
                 if rows.full:
                     return rows.finish()
                 number = row.get("No") if isinstance(row, dict) else None
-                row_id = f"{subset}-{part}-{number if isinstance(number, int | str) else f'row{position}'}"
+                row_id = f"{subset}-{part}-{squash(str(number)) if isinstance(number, int | str) else f'row{position}'}"
                 rows.add(row_id, _reader(rows, row_id, subset, part), row)
     return rows.finish()
 

@@ -179,3 +179,32 @@ def test_answers_are_found_as_they_are_written(options, answer, index, tmp_path,
     assert not loaded.dropped
     assert loaded.samples[0].answer_index == index
     assert not any(re.match(r"[A-J]\)", option) for option in loaded.samples[0].options)
+
+
+def test_half_characters_do_not_travel_on(tmp_path, write_file, draw):
+    write_file(tmp_path / "pathmmu/images/a.png", draw(1))
+    row = {"No": "\ud800", "img": "a.png", "question": "Is \udfff it?", "options": ["A) x\ud800", "B) y"],
+           "answer": "A", "explanation": "\ud801"}
+    write_file(tmp_path / "pathmmu/data.json", {"Atlas": {"test": [row, row | {"img": "\ud800.png"}]}})
+    loaded = tasks.read("path", tmp_path)
+    assert loaded.reasons() == {"missing image": 1}
+    sample = loaded.samples[0]
+    assert (sample.id, sample.question, sample.options[0]) == ("Atlas-test-\ufffd", "Is \ufffd it?", "x\ufffd")
+    for text in (sample.id, sample.question, *sample.options, sample.reference, loaded.dropped[0].id, loaded.dropped[0].detail):
+        text.encode()
+
+
+@pytest.mark.parametrize("row", [
+    None, 1, "x", [], {}, {"No": None}, {"No": [1], "img": 3, "question": 4, "options": 5, "answer": 6},
+    {"question": "?", "options": {"a": 1}}, {"question": "?", "options": [None, None], "answer": None},
+    {"question": "?", "options": ["A) x", "B) y"], "answer": "A", "img": {"path": "a.png"}},
+    {"question": "?", "options": ["A) x", "B) y"], "answer": "A", "img": "images\0.png"},
+])
+def test_no_row_can_stop_the_loading(row, tmp_path, write_file):
+    write_file(tmp_path / "pathmmu/data.json", {"Atlas": {"test": [row, row]}})
+    write_file(tmp_path / "omnimedvqa/QA_information/Open-access/ISIC2020.json", [row, row])
+    write_file(tmp_path / "derived/test.json", [row, row])
+    for task, source in (("path", tmp_path), ("derm", tmp_path), ("path", tmp_path / "derived")):
+        loaded = tasks.read(task, source)
+        assert loaded.samples == []
+        assert len(loaded.dropped) == 2
