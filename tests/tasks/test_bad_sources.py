@@ -190,7 +190,8 @@ def test_half_characters_do_not_travel_on(tmp_path, write_file, draw):
     assert loaded.reasons() == {"missing image": 1}
     sample = loaded.samples[0]
     assert (sample.id, sample.question, sample.options[0]) == ("Atlas-test-\ufffd", "Is \ufffd it?", "x\ufffd")
-    for text in (sample.id, sample.question, *sample.options, sample.reference, loaded.dropped[0].id, loaded.dropped[0].detail):
+    lost = loaded.dropped[0]
+    for text in (sample.id, sample.question, *sample.options, sample.reference, lost.id, lost.detail):
         text.encode()
 
 
