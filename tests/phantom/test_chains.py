@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 
 from rewards.judges.protocols.events import rubric_events, scores
 from rewards.types import LETTERS
@@ -155,6 +156,24 @@ def test_an_empty_chain_has_nothing_and_an_endless_one_is_not_read_to_its_end():
     assert events("") == dict.fromkeys(EVENTS, False)
     found = read("See: spiculated margin. " * 3000, margin())
     assert found.events["image_features"] is True and found.events["contradiction"] is None
+
+
+WORDS = ["A)", "B)", "(C)", "J)", "option B", "Option", "answer is B", "smooth margin", "spiculated margin", "melanoma",
+         "no lesion margin", "spikes at the rim", "an even rim", "a mass begins at 40 mm", "The image shows", "Rule",
+         "Compared with", "no", "yes", "not", "because", "fits", "excluded", "und", "<answer>", *":.=?()\n"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(strategies.lists(strategies.sampled_from(WORDS), max_size=25), strategies.sampled_from([None, *"ABCJ"]))
+def test_any_mixture_of_words_is_read_without_a_crash_and_by_its_own_rules(words, answer):
+    text = " ".join(words)
+    reading = read(text, margin(), answer)
+    assert set(reading.events) == set(EVENTS)
+    for name, value in reading.events.items():
+        assert (value is True) == bool(reading.evidence[name])
+        assert all(0 <= start < end <= len(text) for start, end in reading.evidence[name])
+        assert value is not None or reading.unread
+        assert value is not False or not reading.unread
 
 
 def test_wordings_of_all_families_have_all_slots():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+import rewards
 from rewards.errors import UserError
 from rewards.judges import protocols
 from rewards.judges.registry import find
@@ -60,3 +61,13 @@ def test_it_refuses_real_data_and_protocols_it_cannot_answer():
         judged(replace(sample, facts=None), "<think>x</think><answer>A</answer>")
     with pytest.raises(UserError, match="answers the protocols events and paper, not 'quality'"):
         judged(sample, "<think>x</think><answer>A</answer>", "quality")
+
+
+def test_the_dual_reward_of_a_chain_is_its_constructed_score():
+    async def run(rows):
+        reward = rewards.load("dual", judge="rules")
+        return [await reward.score(row.sample, Completion(text=row.target, finish_reason="stop")) for row in rows]
+
+    rows = training_rows("fundus", "rl", n=20, size=48, teacher=FLAWED)
+    for row, result in zip(rows, asyncio.run(run(rows)), strict=True):
+        assert result.total == pytest.approx(2 + sum(score(row.events)) / 2)

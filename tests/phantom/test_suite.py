@@ -42,7 +42,7 @@ def test_a_shorter_split_is_the_beginning_of_a_longer_one():
 def test_splits_share_no_image():
     seen: dict[str, str] = {}
     for split in SPLITS:
-        for sample in samples("derm", split, n=60, size=48):
+        for sample in samples("ct", split, n=30, size=48):
             assert seen.setdefault(sample.image_sha256, split) == split
     drawn = {sample.facts["drawn"]["seed"] for task in MODALITIES for split in SPLITS for seed in (0, 1)
              for sample in samples(task, split, n=40, seed=seed)}
