@@ -54,7 +54,7 @@ def write_rows(path, rows):
 
 
 class ScriptedJudge:
-    """Events by words of the judged text; counts its calls. `replies` maps words to event changes, None to a failure."""
+    """Events by words of the judged text; counts its calls. `replies` maps words to changed events, None: a failure."""
 
     def __init__(self, replies=None, wait_s=0.0):
         self.replies = replies or {}

@@ -75,7 +75,7 @@ def test_a_reward_of_this_part_alone(name):
 
 @pytest.mark.parametrize("name", names())
 def test_unknown_settings_are_refused(name):
-    with pytest.raises(UserError, match="unknown key 'wieght'.*did you mean 'weight'"):
+    with pytest.raises(UserError, match=r"unknown key 'wieght'.*did you mean 'weight'"):
         rewards.load({"parts": {name: {"wieght": 1}}})
 
 
@@ -99,7 +99,7 @@ def test_two_parts_cannot_share_a_name():
 
 
 def test_unknown_part_names_the_closest():
-    with pytest.raises(UserError, match="no reward part 'acuracy'.*did you mean 'accuracy'"):
+    with pytest.raises(UserError, match=r"no reward part 'acuracy'.*did you mean 'accuracy'"):
         find("acuracy")
 
 
@@ -139,7 +139,8 @@ def test_format(answer, expected):
 
 
 @pytest.mark.parametrize(("answer", "strict", "letter"), [
-    ("gold", 1, 1), ("wrong", 0, 0), ("lenient", 0, 1), ("bare", 0, 1), ("unread", 0, 0), ("cut", 0, 0), ("empty", 0, 0)])
+    ("gold", 1, 1), ("wrong", 0, 0), ("lenient", 0, 1), ("bare", 0, 1), ("unread", 0, 0), ("cut", 0, 0),
+    ("empty", 0, 0)])
 def test_accuracy(answer, strict, letter):
     assert score("accuracy", ANSWERS[answer], contract="strict").value == strict
     assert score("accuracy", ANSWERS[answer]).value == letter

@@ -265,7 +265,8 @@ def test_the_fingerprint_names_what_can_change_a_number(recorded):
     base = mark("dual", "scripted:honest")
     assert base == mark("dual", "scripted:honest") and len(base) == 16
     assert base == mark("dual", "scripted:honest", judge_settings={"concurrency": 3}), "how fast is not what"
-    others = [mark("dual"), mark("outcome"), mark("dual", ScriptedJudge()), mark("dual", "scripted:honest", penalty=0.3)]
+    others = [mark("dual"), mark("outcome"), mark("dual", ScriptedJudge()),
+              mark("dual", "scripted:honest", penalty=0.3)]
     shared = {"parts": {"format": {}, "integrity": {}}}
     others += [mark({**shared, "judge": judge}, "scripted:honest") for judge in (
         {}, {"image": False}, {"show": "neither"}, {"protocol": "paper"}, {"protocol": "paper", "fallback": "zero"})]

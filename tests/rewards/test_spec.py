@@ -57,7 +57,8 @@ def test_defaults_are_filled_in_so_that_a_spec_names_all_it_does():
     ({"parts": {"fromat": {}}}, r"no reward part 'fromat' \(did you mean 'format'\?\)"),
     ({"parts": TWO, "combin": "sum"}, r"unknown key 'combin' \(did you mean 'combine'\?\)"),
     ({"parts": TWO, "combine": "max"}, "combine: Input should be 'sum', 'mean', 'product' or 'gate', got 'max'"),
-    ({"parts": {"accuracy": {"contrat": "strict"}}}, r"parts.accuracy: unknown key 'contrat' \(did you mean 'contract'"),
+    ({"parts": {"accuracy": {"contrat": "strict"}}},
+     r"parts.accuracy: unknown key 'contrat' \(did you mean 'contract'"),
     ({"parts": {"accuracy": {"contract": "exact"}}}, "parts.accuracy: contract: Input should be.*got 'exact'"),
     ({"parts": {"accuracy": {"weight": -1}}}, "parts.accuracy: weight: .*greater than or equal to 0, got -1"),
     ({"parts": {"accuracy": {"weight": float("nan")}}}, "parts.accuracy: weight: "),
@@ -69,7 +70,8 @@ def test_defaults_are_filled_in_so_that_a_spec_names_all_it_does():
     ({"parts": {"integrity": {"penalty": 1.5}}}, "parts.integrity: penalty: "),
     ({"parts": TWO, "gate": ["format"]}, "belong together"),
     ({"parts": TWO, "combine": "gate"}, "belong together"),
-    ({"parts": TWO, "combine": "gate", "gate": ["formt"]}, r"gate 'formt' is not among its parts \(did you mean 'format'"),
+    ({"parts": TWO, "combine": "gate", "gate": ["formt"]},
+     r"gate 'formt' is not among its parts \(did you mean 'format'"),
     ({"parts": {"format": {"required": False}, "accuracy": {}}, "combine": "gate", "gate": ["format"]},
      "gate 'format' cannot be optional"),
     ({"parts": {"format": {"weight": 0}}}, "no part counts"),
@@ -162,9 +164,10 @@ def test_an_outage_does_not_change_the_order_of_equal_answers():
 
 
 def test_totals_stay_between_zero_and_the_sum_of_weights():
+    parts = {"a": {"required": False}, "b": {"required": False}}
     for a, b in itertools.product((None, 0.0, 0.3, 1.0), repeat=2):
         for combine, most in (("sum", 2), ("mean", 1), ("product", 1)):
-            value = combined({"a": a, "b": b}, parts={"a": {"required": False}, "b": {"required": False}}, combine=combine)
+            value = combined({"a": a, "b": b}, parts=parts, combine=combine)
             assert value is None or 0 <= value <= most
 
 
