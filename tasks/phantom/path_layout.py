@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.phantom.canvas import Floats, between, blob, cos, direction, ring, sin
+from tasks.phantom.canvas import Floats, between, blob, cos, direction, ring, sin, smoothstep
 from tasks.phantom.facts import PathFacts
 
 DIAMETER = {"few": 0.078, "moderate": 0.074, "many": 0.060}
@@ -68,11 +68,12 @@ def middle(contour: Floats) -> Floats:
 
 
 def _diameters(facts: PathFacts, rng: np.random.Generator) -> Floats:
-    """Diameters whose largest to smallest ratio is exactly the fact; the middle ones lie between evenly."""
+    """Diameters whose largest to smallest ratio is exactly the fact, with more small and large ones than middling."""
     ratio = facts.size_ratio_x10 / 10
     smallest = DIAMETER[facts.cellularity] * 2 / (1 + ratio) * (1.12 if ratio > 2 else 1.0)
     steps = np.arange(facts.nucleus_count) / (facts.nucleus_count - 1)
-    return smallest * (1 + (ratio - 1) * steps * (0.45 + 0.55 * steps))[rng.permutation(facts.nucleus_count)]
+    share = smoothstep(steps * 1.5 - 0.4)
+    return smallest * (1 + (ratio - 1) * share)[rng.permutation(facts.nucleus_count)]
 
 
 def _cribriform(facts: PathFacts, diameter: Floats, rng: np.random.Generator) -> Layout:

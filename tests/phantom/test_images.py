@@ -31,7 +31,7 @@ from tasks.phantom.facts import (
 )
 
 GOLDEN = {
-    "path": "c85464d1788c5e8e2b3cbd171118551327fc3f8e645072fa5dfd7d4c24c3231b",
+    "path": "5779bb057dd6d8086f0ed373aa1874ba930c5089e1648bd4dd31218288a2516b",
     "ct": "8c4b1afc735062f4ac95aa87012e716380148b4cdd9a7d3b815888dcf37a6ac2",
     "derm": "945599cfbe15c24c6830b3153acad5f320bbfcbe05a8d5840172bf8e69bc332a",
     "fundus": "c5428e17d4311d3108c7eeea5f3c6747ccfb1257be73c059486952ac5a0ec641",
