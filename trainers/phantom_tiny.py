@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import tiny
+from bench.manifest import versions, write_json
+from bench.models.checkpoint import fingerprint
 from bench.models.processor import load_processor
 from rewards.errors import Parser, UserError, run_cli
 from rewards.types import ImageSource, Sample
@@ -44,7 +46,7 @@ class Settings:
 
     images: int = 5000
     steps: tuple[int, int] = (2500, 2500)
-    batch: int = 48
+    batch: int = 32
     learning_rates: tuple[float, float] = (1e-3, 1e-3)
     seed: int = 0
 
@@ -96,8 +98,12 @@ def make(folder: Path, settings: Settings) -> None:
     second = [Example(*encode(processor, prompts.render(sample), text), place[sample.group])
               for sample, text in zip(rows, targets, strict=True)]
     for stage, examples in enumerate((list(first.values()), second)):
-        train(model, examples, pixels, processor, folder / "stage", settings, stage)
+        train(model, examples, pixels, processor, settings, stage)
     model.to(torch.bfloat16).save_pretrained(folder, safe_serialization=True)
+    write_json(folder / "manifest.json", {
+        "what": "phantom-tiny: reads phantom images, drawn by a program; a test instrument, not clinical",
+        "licence": "Apache-2.0", "command": "python -m trainers.phantom_tiny FOLDER", "settings": asdict(settings),
+        "parameters": count, "fingerprint": fingerprint(folder), "reward": None, "versions": versions()})
 
 
 def instruction() -> str:
@@ -143,8 +149,7 @@ def encode(processor: Any, prompt: str, target: str) -> tuple[list[int], int]:
     return before + after, len(before)
 
 
-def train(model: Any, examples: Sequence[Example], pixels: Any, processor: Any, scratch: Path, settings: Settings,
-          stage: int) -> None:
+def train(model: Any, examples: Sequence[Example], pixels: Any, processor: Any, settings: Settings, stage: int) -> None:
     """One stage: next-token loss on the targets, cosine schedule."""
     import torch
     from transformers import Trainer, TrainingArguments
@@ -164,10 +169,10 @@ def train(model: Any, examples: Sequence[Example], pixels: Any, processor: Any, 
                 "mm_token_type_ids": (ids == processor.image_token_id).int()}
 
     arguments = TrainingArguments(
-        output_dir=str(scratch), max_steps=settings.steps[stage], per_device_train_batch_size=settings.batch,
+        max_steps=settings.steps[stage], per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rates[stage], lr_scheduler_type="cosine", warmup_steps=100, adam_beta2=0.98,
         weight_decay=0.01, max_grad_norm=1.0, logging_steps=100, save_strategy="no", report_to=[], seed=settings.seed,
-        remove_unused_columns=False, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False)
+        remove_unused_columns=False, bf16=True, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False)
     Trainer(model=model, args=arguments, train_dataset=list(examples), data_collator=collate).train()
 
 
