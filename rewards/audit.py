@@ -19,7 +19,7 @@ from typing import Any
 
 from rewards.errors import Parser, UserError, run_cli
 from rewards.reward import Reward, load
-from rewards.scoring import Mean, Outcome, key_of, score_file
+from rewards.scoring import Mean, Outcome, Rows, key_of, score_file
 from rewards.stored import folder_images, rows
 
 EPILOG = """examples:
@@ -109,6 +109,8 @@ def _parser() -> Parser:
     parser.add_argument("--max-usd", type=float, metavar="X", help="stop cleanly at this cost")
     parser.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after so many judge calls")
     parser.add_argument("--concurrency", type=int, default=16, metavar="N", help="judge calls at a time (default 16)")
+    parser.add_argument("--condition", default="plain", metavar="NAME",
+                        help="answers of this condition (default plain, which leaves controls out; all: every one)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N answers")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
@@ -138,7 +140,12 @@ async def _run(options: Any, samples: Path, reward: Reward, out: Path) -> Outcom
     progress = False if options.quiet else None
     async with reward:
         return await score_file(samples, reward, out, images=images, concurrency=4 * options.concurrency,
-                                progress=progress, limit=options.limit)
+                                progress=progress, limit=options.limit, only=_condition(options.condition))
+
+
+def _condition(name: str) -> Rows | None:
+    """Controls (blind, shuffled images) do not belong into one mean with plain answers."""
+    return None if name == "all" else lambda row: (row.get("condition") or "plain") == name
 
 
 def _print_table(reward: Reward, outcome: Outcome, compared: dict[str, Compared]) -> None:
