@@ -10,7 +10,8 @@ Phantom images are not clinical data. The same modality, facts, seed and size gi
 process and on every platform, and the same facts and seed show the same scene at every size. `encode_png` writes
 the file byte by byte without compression, because compressed bytes differ between zlib builds: so both hashes
 below depend on the pixels alone. (Pillow 11.0 fills one polygon in thousands a few pixels differently from 11.3 and
-later; nothing newer than 11.3 was seen to differ.) Generators are imported on first use. Must not import torch or `bench`.
+later; nothing newer than 11.3 was seen to differ.) Generators are imported on first use.
+Must not import torch or `bench`.
 """
 
 from __future__ import annotations
