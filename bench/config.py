@@ -69,8 +69,8 @@ def parser() -> Parser:
     p.add_argument("--data", default=None, metavar="SOURCE", help="data folder, hub, or phantom")
     p.add_argument("--split", default=None, help="split of the data (default: each task's test split)")
     p.add_argument("--out", type=Path, default=None, metavar="DIR", help="run folder (default: runs/<model>)")
-    p.add_argument("--limit", type=_positive("--limit"), default=None, metavar="N", help="first N samples of each task; "
-                   "phantom is drawn to any number")
+    p.add_argument("--limit", type=_positive("--limit"), default=None, metavar="N",
+                   help="first N samples of each task; phantom is drawn to any number")
     p.add_argument("--controls", default="", metavar="NAMES", help=f"comma-separated: {', '.join(controls.names())}")
     p.add_argument("--judge", default="", metavar="JREF[,JREF]", help="score the reasoning (rules, openai:MODEL, ...)")
     p.add_argument("--reward", default="dual", metavar="SPEC", help="reward used with --judge (default: dual)")
