@@ -330,9 +330,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds before an answer")
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that go wrong, in [0, 1]")
+    parser.add_argument("--reply", help="answer every request with this text")
     parser.add_argument("--key", help="refuse every other key")
     args = parser.parse_args()
-    server = JudgeServer(latency_s=args.latency, faults=args.faults, port=args.port, key=args.key)
+    server = JudgeServer(latency_s=args.latency, faults=args.faults, port=args.port, key=args.key,
+                         reply=args.reply)
 
     async def run() -> None:
         task = asyncio.create_task(server.serve())

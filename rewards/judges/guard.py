@@ -23,6 +23,7 @@ MAX_CHARS = 12_000
 # Invisible although not of category Cf: Hangul fillers, combining grapheme joiner, variation selectors, blank braille.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _KEEP = "\n\t"
+_LINES = {ord(c): None for c in _KEEP}
 _BRACKET_WORD = re.compile(r"\[(?=/?[A-Z_]{3,}\])")
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("`"): "\\u0060"}
 
@@ -49,6 +50,8 @@ def clean(text: str, max_chars: int = MAX_CHARS) -> Cleaned:
 
     Only the first `4 * max_chars` characters are looked at, so that a hostile megabyte costs nothing.
     """
+    if len(text) <= max_chars and text.isascii() and text.translate(_LINES).isprintable():
+        return Cleaned(text)  # nothing to normalise; the usual case, and judgements by the ten thousand pass here
     head = text[: 4 * max_chars].replace("\r\n", "\n").replace("\r", "\n")
     shown = _visible(head)
     hidden = len(head) - len(shown)
@@ -107,11 +110,26 @@ _DETECTORS: Mapping[str, re.Pattern[str]] = {
         re.IGNORECASE | re.DOTALL,
     ),
     "encoded": re.compile(
-        r"(?<![A-Za-z0-9+/])(?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{40,}={0,2}(?![A-Za-z0-9+/])"
-        r"|(?:\\u[0-9a-fA-F]{4}){4,}|(?:\\x[0-9a-fA-F]{2}){4,}|(?:%[0-9A-Fa-f]{2}){6,}|(?:&#x?[0-9a-fA-F]+;){4,}"
-        r"|\b(?:[01]{8}\s+){5,}|\b(?:[0-9a-f]{2}[ :]?){16,}\b|\b(?:base64|rot13|decode (?:this|the following))\b",
+        r"(?:\\u[0-9a-fA-F]{4}){4,}|(?:\\x[0-9a-fA-F]{2}){4,}|(?:%[0-9A-Fa-f]{2}){6,}|(?:&#x?[0-9a-fA-F]+;){4,}"
+        r"|\b(?:base64|rot13|decode (?:this|the following))\b",
+        re.IGNORECASE,
     ),
 }
+_ENCODED_RUN = re.compile(r"\b[01]{8}(?:\s+[01]{8}){4}|\b[0-9a-f]{2}(?:[ :]?[0-9a-f]{2}){15,}\b")
+_LONG = re.compile(r"(?<![A-Za-z0-9+/])(?=[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{40,}={0,2}(?![A-Za-z0-9+/])")
+
+_HINTS: Mapping[str, tuple[str, ...]] = {
+    "override": (
+        "ignor", "disregard", "forget", "overrid", "bypass", "skip", "new ", " now", "mode", "jailbreak", "忽", "无视",
+        "無視", "指示", "игнорируй", "забудь", "تجاهل", "무시", "अनदेखा", "नज़र", "התעלם", "bỏ qua", "yoksay", "görmez",
+    ),
+    "encoded": ("\\u", "\\x", "%", "&#", "base64", "rot13", "decode"),
+    "address": (
+        "judge", "grader", "evaluat", "examiner", "assessor", "scorer", "reviewer", "model", "assistant", "llm", " ai",
+        "full", "maximum", "perfect", "highest", " top", "1.0", "10/10", "100", "reply", "respond",
+    ),
+}
+"""A pattern is tried only when one of its words is in the text: plain search is ten times as fast."""
 
 
 def detect(text: str, cleaned: Cleaned | None = None) -> tuple[str, ...]:
@@ -121,7 +139,13 @@ def detect(text: str, cleaned: Cleaned | None = None) -> tuple[str, ...]:
     talk to its judge shows here first.
     """
     cleaned = cleaned or clean(text)
-    found = {name for name, pattern in _DETECTORS.items() if pattern.search(cleaned.text)}
+    low = cleaned.text.lower()
+    found = {
+        name for name, pattern in _DETECTORS.items()
+        if any(hint in low for hint in _HINTS.get(name, ("",))) and pattern.search(cleaned.text)
+    }
+    if _ENCODED_RUN.search(low) or any(len(word) >= 40 and _LONG.search(word) for word in cleaned.text.split()):
+        found.add("encoded")
     if cleaned.hidden >= 3:
         found.add("invisible")
     return tuple(sorted(found))
