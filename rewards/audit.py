@@ -20,7 +20,7 @@ from typing import Any
 from rewards.errors import Parser, UserError, run_cli
 from rewards.reward import Reward, load
 from rewards.scoring import Mean, Outcome, Rows, key_of, score_file
-from rewards.stored import folder_images, rows
+from rewards.stored import AbsentImage, Images, folder_images, rows, sample_from_row
 
 EPILOG = """examples:
   python -m rewards.audit runs/r1/samples.jsonl --reward outcome
@@ -127,16 +127,35 @@ def _reward(options: Any, samples: Path) -> Reward:
     if reference is None:
         raise UserError(f"reward {plain.name!r} has judged parts ({', '.join(plain.judged)}): name a judge with "
                         "--judge, for example rules (phantom data only) or openai:MODEL")
-    cache = options.cache or samples.with_name("judge-cache.sqlite")
-    if reference in ("rules",) or reference.startswith("scripted:"):
-        cache = options.cache  # these cost nothing, so that no file has to be left beside the samples
-    settings = {"cache": cache, "replay": options.replay, "max_usd": options.max_usd, "max_calls": options.max_calls,
-                "concurrency": options.concurrency}
+    cache, ledger = options.cache, None
+    if _costs(reference):
+        cache = cache or samples.with_name("judge-cache.sqlite")
+        ledger = samples.with_name("judge-ledger.jsonl")
+    settings = {"cache": cache, "ledger": ledger, "replay": options.replay, "concurrency": options.concurrency,
+                "max_usd": options.max_usd, "max_calls": options.max_calls}
     return load(options.reward, reference, options.penalty, settings)
+
+
+def _costs(reference: str) -> bool:
+    """Rules and scripts cost nothing and look at no image, so that no file has to be left beside the samples."""
+    return reference != "rules" and not reference.startswith("scripted:")
+
+
+def _check_images(options: Any, samples: Path, reward: Reward, images: Images | None) -> None:
+    """One mistake in one line, before a thousand requests without their image."""
+    reference = options.judge or reward.spec.judge.ref
+    if not (reward.shows_images and reference and _costs(reference)) or options.replay:
+        return
+    cache = options.cache or samples.with_name("judge-cache.sqlite")
+    first = next(rows(samples), None)
+    if first is not None and not cache.exists() and isinstance(sample_from_row(first, images).image, AbsentImage):
+        raise UserError(f"reward {reward.name!r} shows its judge the image, and the image of {first['id']!r} is not at "
+                        "hand: add --images DIR, or set image = false in the [judge] table of a spec of your own")
 
 
 async def _run(options: Any, samples: Path, reward: Reward, out: Path) -> Outcome:
     images = folder_images(options.images) if options.images else None
+    _check_images(options, samples, reward, images)
     progress = False if options.quiet else None
     async with reward:
         return await score_file(samples, reward, out, images=images, concurrency=4 * options.concurrency,

@@ -20,6 +20,7 @@ from typing import Any
 
 from rewards.types import LETTERS
 
+_PARTIAL_TAG = re.compile(r"</?[a-zA-Z]{0,6}\Z")
 _TAIL = 4_000
 """Characters from the end in which a closing statement is looked for."""
 
@@ -34,7 +35,10 @@ _LEAD = re.compile(
     r"(?:answer|option|choice)\b\s{0,3}(?:(?:is|would be|should be|must be)\b)?\s{0,3}[:=]?\s{0,3}",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?:\A|[.!?;:]\s{1,3})(?=[A-Za-z])")
+_SENTENCE = re.compile(r"(?:\A|[.!?;]\s{1,3})(?=[A-Za-z])")
+_CLAUSE = re.compile(r"(?:\A|[:,]\s{1,3}|\b(?P<that>that)\s{1,3})(?=[A-Za-z])")
+_CONDITION = re.compile(r"\b(?:if|unless|whether|suppose|assuming|had|were|would|could|might|may)\b", re.IGNORECASE)
+_DENIAL = re.compile(r"\b(?:not|never|no|cannot|unlikely|doubt|wrong|false|incorrect)\b|n['’]t\b", re.IGNORECASE)
 _STATED = re.compile(
     r"\banswer\s{1,3}is\s{0,3}:?\s{0,3}(?:option\s{1,3})?[(\[]?([A-J])(?![A-Za-z'’-]| [a-z])", re.IGNORECASE
 )
@@ -86,16 +90,18 @@ def read_answer(text: str, options: Options) -> tuple[int | None, str | None]:
 
 def read_unclosed(text: str, options: Options) -> int | None:
     """An answer block that was never closed may have been cut: only a letter with its whole option text counts."""
-    reading = _read(text, options)
+    reading = _read(_PARTIAL_TAG.sub("", text.rstrip()), options)
     return reading.index if reading.labelled and reading.exact else None
 
 
 def closing_letter(text: str, options: Options) -> tuple[int | None, str | None]:
     """Without an answer block: an explicit closing statement, or a last line that is one labelled option."""
-    lines = [line.strip() for line in text[-_TAIL:].splitlines() if line.strip()]
+    lines = [line for line in (line.strip(" \t#>*") for line in text[-_TAIL:].splitlines()) if line]
     if not lines:
         return None, "no answer block"
     last = lines[-1].replace("*", "")
+    if len(lines) > 1 and _LEAD.fullmatch(lines[-2].replace("*", "")):
+        last = f"{lines.pop(-2)} {last}"  # "Answer:" on a line of its own
     reading = _read(last, options)
     if reading.index is not None and (reading.labelled or (reading.lone and len(lines) == 1)):
         above = _LINE_LABEL.match(lines[-2]) if len(lines) > 1 else None
@@ -114,12 +120,17 @@ def closing_letter(text: str, options: Options) -> tuple[int | None, str | None]
 
 
 def _closing_statement(line: str, options: Options) -> Reading:
-    """The last sentence of the last line, when it says "the answer is ..."."""
+    """The last statement "the answer is ..." of the last line, when it closes the line and nothing before doubts it."""
     line = line[-600:]
     for start in reversed([match.end() for match in _SENTENCE.finditer(line)]):
-        lead = _LEAD.match(line, start)
-        if lead and lead.end() < len(line):
-            return _read(line[lead.end() :], options)
+        sentence = line[start:]
+        for clause in reversed(list(_CLAUSE.finditer(sentence))):
+            lead = _LEAD.match(sentence, clause.end())
+            if lead and lead.end() < len(sentence):
+                before = sentence[: clause.end()]
+                if _CONDITION.search(before) or (clause["that"] and _DENIAL.search(before)):
+                    return Reading(None, "no answer block")
+                return _read(sentence[lead.end() :], options)
     return Reading(None, "no answer block")
 
 

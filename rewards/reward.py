@@ -102,6 +102,11 @@ class Reward:
         return tuple(leaf.label for leaf in self._leaves if isinstance(leaf.part, JudgedPart))
 
     @property
+    def shows_images(self) -> bool:
+        """True when some judge protocol of this reward sends the image."""
+        return any(judging.fingerprint()["settings"].get("image", False) for judging in self._judgings.values())
+
+    @property
     def judge_identity(self) -> Any:
         """Who judges (JSON-able), None without judged parts or without a judge."""
         return _identity(self.judge) if self._judgings and self.judge is not None else None

@@ -103,6 +103,7 @@ def test_missing_verdicts_are_named(folder, capsys):
     (["--reward", "outcome", "--penalty", "0.3"], "no part of this reward has a penalty"),
     (["--reward", "dual", "--judge", "scripted:honest", "--penalty", "2"], "penalty for"),
     (["--reward", "dual", "--judge", "openia:x"], "no judge backend 'openia' (did you mean 'openai'?)"),
+    (["--reward", "dual", "--judge", "openai:x@http://127.0.0.1:9/v1"], "the image of 'gold' is not at hand: add"),
     (["--reward", "outcome", "--compare", "none.jsonl"], "no stored scores at 'none.jsonl'"),
     (["--reward", "outcome", "--images", "nowhere"], "no image folder 'nowhere'"),
     (["--reward", "outcome", "--penalty", "much"], "invalid float value: 'much'"),

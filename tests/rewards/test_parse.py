@@ -206,6 +206,8 @@ def test_the_last_answer_block_outside_the_reasoning(text, expected):
 @pytest.mark.parametrize(("text", "expected"), [
     ("<think>x</think><answer>B) Normal colon", "B"),
     ("<think>x</think><answer>B) normal colon.", "B"),
+    ("<think>x</think><answer>B) Normal colon</answ", "B"),
+    ("<think>x</think><answer>B) Normal colon <", "B"),
     ("<think>x</think><answer>B", None),
     ("<think>x</think><answer>B) Norm", None),
     ("<think>x</think><answer>B) Normal", None),
@@ -228,6 +230,15 @@ def test_an_unclosed_answer_block_may_have_been_cut(text, expected):
     ("<think>the answer is A.</think>The answer is B.", "B"), ("Even crypts. So the best option is B.", "B"),
     ("Even crypts.\nThe answer is normal colon.", "B"), ("x\n\\boxed{B}", "B"), ('x\n{"answer": "B"}', "B"),
     ("Option B is correct.", "B"), ("Even crypts: the answer is B.", "B"),
+    ("Based on the image, the most likely answer is B.", "B"), ("This suggests that the correct answer is B.", "B"),
+    ("Even crypts, so the answer is B) Normal colon.", "B"), ("### Answer: B", "B"), ("- **Answer:** (B)", None),
+    ("Answer:\n\nB", "B"), ("**Final Answer:**\nB) Normal colon", "B"), ("x\n## The correct answer is\n**B**", "B"),
+    ("I believe that the answer is option B", "B"), ("Of all options, the best choice is B.", "B"),
+    ("There is no atypia, so the answer is B.", "B"), ("Not a tumour: the answer is B.", "B"),
+    ("If the crypts are even, the answer is B.", None), ("It is not true that the answer is B.", None),
+    ("I don't think that the answer is B.", None), ("With atypia, the answer would not be B.", None),
+    ("It is unlikely that the answer is B.", None), ("Answer:\n\nA or B", None), ("The answer:\n\nE", None),
+    ("The patient is 60. Had it been benign, the answer might be, say, B.", None),
     ("Even crypts.\nB", None),                       # a bare letter at the end may be a cut sentence
     ("The answer is A", None),                       # "A lesion in the lung" may have been cut
     ("The answer is A.", "A"),
