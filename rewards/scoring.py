@@ -31,6 +31,9 @@ from rewards.types import Completion, RewardResult, Sample
 
 _LINE_FIELDS = ("suite", "id", "task", "condition", "completion", "finish_reason")
 
+_ASK_AGAIN = RESUMABLE | {"bad-image", "judge-error", "part-error"}
+"""Missing for a reason outside the answer: an outage, a budget, an image that was not at hand, a fault in code."""
+
 Key = tuple[str, str, str, str, str]
 Rows = Callable[[Mapping[str, Any]], bool]
 
@@ -208,7 +211,7 @@ def _finished(out: Path, fingerprint: str) -> dict[Key, str]:
     for line in rows(out):
         if line.get("fingerprint") != fingerprint:
             continue
-        if any(score.get("failure") in RESUMABLE for score in line.get("scores", ())):
+        if any(score.get("failure") in _ASK_AGAIN for score in line.get("scores", ())):
             finished.pop(key_of(line), None)
         else:
             finished[key_of(line)] = str(line.get("completion_sha256"))

@@ -1,6 +1,7 @@
 """Stage two on stored answers: rows to samples, lines, resume after any kind of stop, the means."""
 
 import asyncio
+import hashlib
 import json
 import multiprocessing
 import os
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reward_cases import ANSWERS, CLEAN, ScriptedJudge, row, write_rows
+from reward_cases import ANSWERS, CLEAN, NoImage, ScriptedJudge, row, write_rows
 
 import rewards
 from rewards.errors import ImageProblem, UserError
+from rewards.judges.base import JudgeReply
+from rewards.judges.protocols.events import rubric_events
 from rewards.scoring import Mean, score_file
 from rewards.stored import AbsentImage, completion_from_row, folder_images, rows, sample_from_row
 
@@ -59,8 +62,6 @@ def test_a_row_that_lacks_fields_says_which():
 def test_images_are_found_by_content(tmp_path):
     Image.new("RGB", (4, 3), (9, 8, 7)).save(tmp_path / "any name.png")
     content = (tmp_path / "any name.png").read_bytes()
-    import hashlib
-
     digest = hashlib.sha256(content).hexdigest()
     find = folder_images(tmp_path)
     found = sample_from_row(row("1", "B", image_sha256=digest), find).image
@@ -196,9 +197,22 @@ def test_outages_are_asked_again_and_final_failures_are_not(tmp_path):
 
 
 def _refusal():
-    from rewards.judges.base import JudgeReply
-
     return JudgeReply(failure="refusal", reason="declined", calls=1)
+
+
+def test_an_image_that_was_not_at_hand_is_asked_again(tmp_path):
+    class Sees(ScriptedJudge):
+        async def ask(self, request):
+            try:
+                request.image.read()
+            except ImageProblem:
+                return JudgeReply(failure="bad-image", reason="not at hand")
+            return await super().ask(request)
+
+    reward = rewards.load("dual", judge=Sees())
+    assert score(tmp_path, reward).means["integrity"].n_scored == 0
+    outcome = score(tmp_path, reward, images=lambda _: NoImage())
+    assert outcome.scored == 7 and outcome.means["integrity"].n_scored == 7
 
 
 def test_an_answer_that_changed_is_scored_again(tmp_path):
@@ -273,6 +287,4 @@ def test_killed_at_any_moment_and_resumed(tmp_path):
 
 
 def test_events_names_are_those_of_the_rubric():
-    from rewards.judges.protocols.events import rubric_events
-
     assert list(rubric_events()) == list(CLEAN)
