@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import platform
@@ -45,7 +46,7 @@ from tasks import prompts
 
 def checkpoint(folder: Path, varied: bool) -> Path:
     """A random checkpoint. `varied`: extra end tokens make its greedy answers end anywhere between 3 and 256 tokens."""
-    tiny.build(folder, tiny.Shape(initializer_range=0.3), seed=1)
+    tiny.build(folder, tiny.Shape(initializer_range=0.3), seed=1, plain_tokens=())  # no tag that ends an answer early
     path = folder / "generation_config.json"
     settings = json.loads(path.read_text())
     settings["eos_token_id"] = [*settings["eos_token_id"], *range(40, 48)] if varied else [settings["eos_token_id"][1]]
@@ -96,8 +97,15 @@ def bare(model: Any, processor: Any, source: Path, batch_size: int, tokens: int)
             rendered = [processor.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats]
             inputs = processor(text=rendered, images=[s.image.open() for s in batch], padding=True, return_tensors="pt")
             out = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
-            texts += processor.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+            texts += [decoded(processor, model, row) for row in out[:, inputs["input_ids"].shape[1]:].tolist()]
     return texts
+
+
+def decoded(processor: Any, model: Any, ids: list[int]) -> str:
+    """Text up to the first end token."""
+    ends = set(model.generation_config.eos_token_id)
+    kept = list(itertools.takewhile(lambda token: token not in ends, ids))
+    return str(processor.tokenizer.decode(kept, skip_special_tokens=True))
 
 
 def harness(lm: Any, source: Path, batch_size: int, tokens: int) -> list[str]:

@@ -44,8 +44,8 @@ SHAPE = tiny.Shape(hidden=160, layers=4, heads=5, kv_heads=5, intermediate=416, 
 class Settings:
     """Everything besides the code that decides the weights. `images` per task; steps of the two stages."""
 
-    images: int = 5000
-    steps: tuple[int, int] = (2500, 2500)
+    images: int = 4000
+    steps: tuple[int, int] = (2000, 2200)
     batch: int = 32
     learning_rates: tuple[float, float] = (1e-3, 1e-3)
     seed: int = 0
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m trainers.phantom_tiny", description="Train phantom-tiny from scratch.",
                     epilog="example:\n  python -m trainers.phantom_tiny runs/phantom-tiny")
     parser.add_argument("folder", type=Path, help="where to write the checkpoint")
-    parser.add_argument("--images", type=int, default=Settings().images, help="training images a task (default 5000)")
+    parser.add_argument("--images", type=int, default=Settings().images, help="training images a task (default 4000)")
     parser.add_argument("--steps", type=int, nargs=2, default=Settings().steps, help="steps of the two stages")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

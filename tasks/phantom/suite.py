@@ -14,7 +14,7 @@ Nothing is drawn before a sample's image is used. Must not import torch or anyth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -92,9 +92,8 @@ def _image_samples(task: str, split: str, index: int, size: int, seed: int, opti
     facts, asked = ask(task, np.random.Generator(np.random.PCG64([*place, index])), options, only)
     # injective, so that no two images of any task, split or seed share their looks
     looks = ((place[0] * len(MODALITIES) + place[1]) * len(SPLITS) + place[2]) * 2**32 + index
-    items = tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in facts.items()))
     group = f"phantom-{task}-{split}-{index:06d}" if seed == 0 else f"phantom-{task}-s{seed}-{split}-{index:06d}"
-    image = MemoryImage(Drawing(task, items, looks, size), group)
+    image = MemoryImage(Drawing(task, _items(facts), looks, size), group)
     for number, question in enumerate(asked):
         yield Sample(
             suite="phantom", task=task, id=f"{group}-q{number}", group=group, question=question.text,
@@ -103,6 +102,26 @@ def _image_samples(task: str, split: str, index: int, size: int, seed: int, opti
             reference=_reference(question, (*place, index, number)),
             facts={**facts, "question": question.to_dict(), "drawn": {"seed": looks, "size": size}},
         )
+
+
+def stored_image(row: Mapping[str, Any]) -> MemoryImage | None:
+    """The image of a row of `samples.jsonl`, drawn again from its facts; None where they are no phantom facts.
+
+    What the entry-point group `pathvlm_bench.images` offers for this suite: stored answers name images by hash only.
+    """
+    try:
+        facts = dict(row["facts"])
+        drawn = facts.pop("drawn")
+        facts.pop("question")
+        size, looks = int(drawn["size"]), int(drawn["seed"])
+        from_dict(facts)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return MemoryImage(Drawing(str(facts["modality"]), _items(facts), looks, size), str(row.get("group") or "phantom"))
+
+
+def _items(facts: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in facts.items()))
 
 
 def _reference(question: Question, place: tuple[int, ...]) -> str:

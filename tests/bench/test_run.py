@@ -16,8 +16,8 @@ from rewards.errors import run_cli
 from rewards.types import CONTRACTS
 
 FIELDS = {"suite", "task", "id", "group", "condition", "question", "options", "answer_index", "question_type",
-          "image_sha256", "prompt_sha256", "completion", "finish_reason", "tokens_in", "tokens_out", "latency_s", "error",
-          "parsed", "correct"}
+          "image_sha256", "prompt_sha256", "completion", "finish_reason", "tokens_in", "tokens_out", "latency_s",
+          "error", "parsed", "correct"}
 
 
 def call(argv: list[str], capsys) -> tuple[int, str, str]:
@@ -111,7 +111,8 @@ def test_another_configuration_in_the_same_folder_is_refused(finished, tiny, dat
 
 def test_another_model_in_the_same_folder_is_refused(finished, talkative, data_root, capsys):
     code, _, err = call(["--model", str(talkative), "--data", str(data_root), "--tasks", "all", "--controls",
-                         "blind,shuffled-image,rotated-options", "--max-new-tokens", "16", "--out", str(finished)], capsys)
+                         "blind,shuffled-image,rotated-options", "--max-new-tokens", "16", "--out", str(finished)],
+                        capsys)
     assert code == 2 and "model.fingerprint" in err
 
 
@@ -123,7 +124,8 @@ def test_changed_data_are_refused(finished, tiny, data_root, tmp_path, capsys):
     path = copy / "omnimedvqa" / "QA_information" / "Open-access" / "ISIC2020.json"
     path.write_text(path.read_text().replace("What is shown?", "What is seen?"))
     code, _, err = call(["--model", str(tiny), "--data", str(copy), "--tasks", "all", "--controls",
-                         "blind,shuffled-image,rotated-options", "--max-new-tokens", "16", "--out", str(finished)], capsys)
+                         "blind,shuffled-image,rotated-options", "--max-new-tokens", "16", "--out", str(finished)],
+                        capsys)
     assert code == 2 and "data.derm.data_sha256" in err
 
 
@@ -263,7 +265,7 @@ def test_lm_eval_gives_the_accuracy_of_bench_run(talkative, data_root, tmp_path)
     tasks_folder = Path(run.__file__).parent.parent / "tasks"
     done = subprocess.run(
         [sys.executable, "-m", "bench.lm_eval", "run", "--model", "pathvlm", "--model_args",
-         f"pretrained={talkative},dtype=float32,max_new_tokens=48", "--device", "cpu", "--include_path", str(tasks_folder),
+         f"pretrained={talkative},dtype=float32", "--device", "cpu", "--include_path", str(tasks_folder),
          "--tasks", "path,ct,derm,fundus,oct", "--metadata", json.dumps({"data": str(data_root)}), "--gen_kwargs",
          "max_gen_toks=48", "--batch_size", "4", "--output_path", str(tmp_path / "h"), "--log_samples"],
         capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False)

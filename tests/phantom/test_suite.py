@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import tasks
 from rewards.errors import UserError
 from rewards.parse import parse
+from rewards.stored import sample_from_row
+from tasks.phantom import suite
 from tasks.phantom.chains import STEPS
 from tasks.phantom.defects import score
 from tasks.phantom.facts import MODALITIES
@@ -141,3 +144,17 @@ def test_a_teachers_flaw_outside_zero_to_one_is_refused():
         Teacher(near_miss=1.2)
     with pytest.raises(UserError, match="compact, plain, heldout"):
         Teacher(family="loud")
+
+
+def test_a_stored_row_gives_its_image_again():
+    for sample in suite.samples("fundus", "rl", n=3, size=64, seed=5):
+        row = {"group": sample.group, "facts": json.loads(json.dumps(sample.facts))}
+        assert suite.stored_image(row).sha256 == sample.image_sha256
+        assert sample_from_row({"suite": "phantom", "task": "fundus", "id": sample.id, "question": "q",
+                                "options": ["a", "b"], "answer_index": 0, "completion": "", **row}
+                               ).image.sha256 == sample.image_sha256, "found through the entry point"
+
+
+@pytest.mark.parametrize("facts", [None, {}, {"drawn": {"seed": 1, "size": 64}}, {"modality": "fundus"}, "x"])
+def test_other_rows_have_no_phantom_image(facts):
+    assert suite.stored_image({"facts": facts}) is None
