@@ -11,8 +11,11 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
 
 from rewards.errors import ImageProblem
+from rewards.types import ImageSource
 
 EDGE = 320
 QUALITY = 72
@@ -36,6 +39,31 @@ def thumbnail(data: bytes, edge: int = EDGE) -> bytes:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=QUALITY, optimize=True)
     return out.getvalue()
+
+
+STORED_EDGE = 192
+
+
+def store_thumbnails(folder: Path, images: Iterable[ImageSource]) -> int:
+    """Keep a small JPEG of every image in `folder`/thumbnails/<sha256>.jpg, for the leaderboard's sample browser.
+
+    Returns how many are there. An image that is no usable one is left out; those already stored are not read again.
+    """
+    target = folder / "thumbnails"
+    found = 0
+    for image in {image.sha256: image for image in images}.values():
+        path = target / f"{image.sha256}.jpg"
+        if not path.is_file():
+            try:
+                small = thumbnail(image.read(), STORED_EDGE)
+            except (ImageProblem, OSError):
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_bytes(small)
+            part.replace(path)
+        found += 1
+    return found
 
 
 def data_uri(jpeg: bytes) -> str:
