@@ -24,9 +24,11 @@ FAULTS = (
     "429", "429-retry-after", "500", "529", "reset", "hang", "drip", "truncated-body", "truncated-verdict", "refusal",
     "html", "empty", "wrong-envelope", "wrong-verdict",
 )
-"""All kinds; "truncated-verdict", "refusal" and "wrong-verdict" are complete (paid) replies, the others are not."""
+"""All kinds."""
 
-_DELIVERED = {"truncated-verdict", "refusal", "wrong-verdict"}
+DELIVERED = ("truncated-verdict", "refusal", "wrong-verdict")
+"""Whole (paid) replies that hold no verdict: they get one re-ask, while the other kinds are tried until they succeed."""
+
 _MAX_BODY = 32 * 1024 * 1024
 _MAGIC = {"image/png": b"\x89PNG\r\n", "image/jpeg": b"\xff\xd8\xff", "image/webp": b"RIFF"}
 _LATTICE = (1.0, 0.6, 0.2, 0.0)
@@ -216,7 +218,7 @@ class JudgeServer:
         """Answer one request; False when the connection is of no more use."""
         anthropic = path.endswith("/messages")
         try:
-            if method != "POST" or not path.endswith(("/chat/completions", "/messages")):
+            if method != "POST" or path not in ("/v1/chat/completions", "/v1/messages"):
                 raise _RefusedError(404, f"no such path {path}")
             # anthropic 2.x sends a bearer token as OpenAI does; older ones x-api-key
             given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
@@ -252,7 +254,7 @@ class JudgeServer:
         if fault == "hang":
             await asyncio.sleep(3600)
         text = self._reply(anthropic, body["model"], user, schema, fault)
-        if fault is None or fault in _DELIVERED:
+        if fault is None or fault in DELIVERED:
             await _send(writer, 200, text)
             self.delivered[name] += 1
             return True

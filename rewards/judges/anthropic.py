@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewards.errors import UserError
-from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest
+from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest, plain_url
 from rewards.judges.clients import ClientPool
 from rewards.judges.image import encode
 from rewards.judges.openai import count, refused, said
@@ -35,7 +35,7 @@ class AnthropicJudge(JudgeBackend):
     @property
     def endpoint(self) -> str:
         """The base URL: the reference's, else ANTHROPIC_BASE_URL, else the vendor's."""
-        return (self.base_url or os.environ.get("ANTHROPIC_BASE_URL") or _OFFICIAL).rstrip("/")
+        return plain_url(self.base_url or os.environ.get("ANTHROPIC_BASE_URL") or _OFFICIAL, self.name)
 
     def payload(self, request: JudgeRequest) -> Mapping[str, Any]:
         """The body of the request, with the image by its hash."""

@@ -23,6 +23,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
+from urllib.parse import urlsplit
 
 from rewards.errors import PathVLMError, UserError, suggest
 from rewards.types import ImageSource
@@ -86,8 +87,8 @@ class JudgeReply:
 
     `verdict` maps criterion names to values (None when `failure` names why there is none). `model` is the id the
     server returned. Tokens and `cost_usd` are None where nobody tells. `calls` counts the attempts sent for this
-    reply, 0 when it came from the cache. `detail` carries what the backend or the reader has to add (evidence,
-    probabilities, rung, clamped).
+    reply; one from the cache has 0 calls, costs 0.0 and keeps its tokens. `detail` carries what the backend or
+    the reader has to add (evidence, probabilities, rung, clamped).
     """
 
     text: str = ""
@@ -201,6 +202,20 @@ class JudgeBackend:
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
+
+
+def plain_url(url: str, who: str) -> str:
+    """`url` without a closing slash. Raises `UserError` for one that carries a secret: it goes into key and ledger."""
+    try:
+        parts = urlsplit(url)
+        plain = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        plain = plain and not (parts.username or parts.password)
+    except ValueError:
+        plain = False
+    if not plain:
+        raise UserError(f"the URL of judge {who!r} must be plain http(s)://host[:port]/path, without user, password or "
+                        "query; keys come only from the environment")
+    return url.rstrip("/")
 
 
 _SECRET_NAME = re.compile(r"(_API_KEY|_TOKEN|_SECRET|_AUTH_TOKEN)$")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewards.errors import UserError
-from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest, redact
+from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest, plain_url, redact
 from rewards.judges.clients import ClientPool
 from rewards.judges.image import encode
 from rewards.judges.registry import judge_backend
@@ -36,7 +36,7 @@ class OpenAIJudge(JudgeBackend):
     @property
     def endpoint(self) -> str:
         """The base URL: the reference's, else OPENAI_BASE_URL, else the vendor's."""
-        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL).rstrip("/")
+        return plain_url(self.base_url or os.environ.get("OPENAI_BASE_URL") or _OFFICIAL, self.name)
 
     def payload(self, request: JudgeRequest) -> Mapping[str, Any]:
         """The body of the request, with the image by its hash."""

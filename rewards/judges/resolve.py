@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from rewards.errors import UserError, suggest
 from rewards.judges import registry
+from rewards.judges.base import plain_url
 from rewards.judges.stack import Stack, StackSettings
 
 _REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?::(?P<model>.*?)(?:@(?P<url>https?://.*))?)?\Z", re.DOTALL)
@@ -32,7 +32,7 @@ def resolve(reference: str, **settings: Any) -> Stack:
         raise UserError(f"judge reference {reference!r} cannot be read; write NAME, NAME:MODEL or NAME:MODEL@URL, "
                         "for example rules or openai:gpt-4o")
     cls = registry.find(found["name"])
-    url = _checked(found["url"], reference)
+    url = None if found["url"] is None else plain_url(found["url"], reference.partition("@")[0])
     own = {key: value for key, value in settings.items() if key in StackSettings.model_fields}
     rest = {key: value for key, value in settings.items() if key not in own}
     for key in rest:
@@ -47,15 +47,3 @@ def resolve(reference: str, **settings: Any) -> Stack:
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise UserError(f"judge {reference!r}, {where}: {first['msg'].removeprefix('Value error, ')}") from None
     return Stack(cls(found["model"] or "", url, **rest), stack)
-
-
-def _checked(url: str | None, reference: str) -> str | None:
-    """The URL without a closing slash; one that carries a secret would end up in ledger and cache key."""
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
-        shown = reference.split("@", 1)[0]
-        raise UserError(f"the URL of judge {shown!r} must be plain http(s)://host[:port]/path, without user, password "
-                        "or query; keys come only from the environment")
-    return url.rstrip("/")

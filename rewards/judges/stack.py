@@ -163,13 +163,14 @@ class Stack:
         while True:
             stored = self._cache.get(key)
             if stored is not None:
-                return JudgeReply(**stored, cached=True)
+                return _kept(stored)
             flight = self._flights.get(key)
             if flight is None:
                 break
             await flight.done.wait()
             if flight.reply is not None:  # else its asker was cancelled: somebody else takes over
-                return replace(flight.reply, cached=True, calls=0)
+                free = None if flight.reply.failure else 0.0
+                return replace(flight.reply, cached=True, calls=0, cost_usd=free)
         if self._fatal is not None:
             raise UserError(self._fatal)
         if self.settings.replay:
@@ -192,7 +193,7 @@ class Stack:
         while not self._cache.claim(key):
             stored = self._cache.get(key)
             if stored is not None:
-                return JudgeReply(**stored, cached=True)
+                return _kept(stored)
             await asyncio.sleep(wait_s)
             wait_s = min(0.25, wait_s * 1.5)
         try:
@@ -310,6 +311,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a judge request holds a {type(value).__name__}, which has no JSON form")
+
+
+def _kept(stored: Mapping[str, Any]) -> JudgeReply:
+    """A reply from the cache: it was paid for when it came, and costs nothing now."""
+    return replace(JudgeReply(**stored), cached=True, cost_usd=0.0)
 
 
 def _failed(failure: str, reason: str) -> JudgeReply:

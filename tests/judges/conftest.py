@@ -72,6 +72,7 @@ def keys(monkeypatch):
     """Keys in the environment, as a user has them."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-secret-openai-0123456789")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test-secret-0123456789")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
     return ["sk-test-secret-openai-0123456789", "sk-ant-test-secret-0123456789"]

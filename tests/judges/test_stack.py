@@ -63,6 +63,9 @@ def test_eight_equal_chains_cost_one_call(case):
     assert len(judge.backend.requests) == 1
     assert {tuple(one.values.items()) for one in judged} == {(("integrity", 0.6), ("knowledge", 1.0))}
     assert sum(one.detail["calls"] for one in judged) == 1
+    judge = stack(delay=0.02, usd_per_mtok_in=10_000, usd_per_mtok_out=10_000)
+    judged = judge_all(judge, [case()] * 8)
+    assert sum(one.detail["cost_usd"] for one in judged) == pytest.approx(1.1), "one call is paid once"
 
 
 def test_equal_chains_after_cleaning_are_equal_and_different_ones_are_not(case):

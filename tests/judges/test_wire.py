@@ -110,6 +110,30 @@ def test_a_url_with_a_secret_is_refused():
         assert "pass" not in str(caught.value).replace("password", "") and "abc" not in str(caught.value)
 
 
+def test_a_base_url_from_the_environment_is_used_and_checked(judge_server, case, keys, monkeypatch):
+    with judge_server.JudgeServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1/")
+        judged = ask_one("openai:gpt-test", case(), protocols.load("paper"))
+        assert judged.failure is None and server.requests == 1
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://user:secret@127.0.0.1:9")
+    with pytest.raises(UserError, match="must be plain") as caught:
+        ask_one("anthropic:claude-test", case(), protocols.load("paper"))
+    assert "secret" not in str(caught.value)
+
+
+def test_without_a_key_the_vendor_itself_is_not_asked(case, monkeypatch):
+    for vendor in ("openai", "anthropic"):
+        monkeypatch.delenv(f"{vendor.upper()}_API_KEY", raising=False)
+        monkeypatch.delenv(f"{vendor.upper()}_BASE_URL", raising=False)
+        with pytest.raises(UserError, match=f"{vendor.upper()}_API_KEY is not set"):
+            ask_one(f"{vendor}:m", case(), protocols.load("paper"))
+
+
+def test_an_unknown_model_is_a_users_mistake(vendor, judge_server, case, keys):
+    with judge_server.JudgeServer() as server, pytest.raises(UserError, match="knows no model 'gpt-typo'"):
+        ask_one(f"{vendor}:gpt-typo@{server.url}/nothing/here", case(), protocols.load("paper"))
+
+
 def test_a_second_event_loop_gets_a_client_of_its_own(vendor, judge_server, case, keys):
     with judge_server.JudgeServer() as server:
         judge = resolve(VENDORS[vendor].format(url=server.url))
