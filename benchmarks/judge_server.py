@@ -27,7 +27,7 @@ FAULTS = (
 """All kinds."""
 
 DELIVERED = ("truncated-verdict", "refusal", "wrong-verdict")
-"""Whole (paid) replies that hold no verdict: they get one re-ask, while the other kinds are tried until they succeed."""
+"""Whole (paid) replies without a verdict: they get one re-ask; the other kinds are tried until they succeed."""
 
 _MAX_BODY = 32 * 1024 * 1024
 _MAGIC = {"image/png": b"\x89PNG\r\n", "image/jpeg": b"\xff\xd8\xff", "image/webp": b"RIFF"}
