@@ -36,7 +36,7 @@ _ACTS = {
     **{code: f"[U+{code:X}]" for code in range(0xE0000, 0xE0080)},
     **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
 }
-_FORMULA = re.compile(r"(^|[;,|]\s*)(?=[=+\-@＝＋－＠])")
+_FORMULA = re.compile(r"(^\"*|[;,|]\s*)(?=[=+\-@＝＋－＠])")
 _MARKDOWN = re.compile(r"[^\w ,.%/=+\-]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.", re.IGNORECASE)
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
