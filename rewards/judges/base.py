@@ -30,7 +30,7 @@ from rewards.types import ImageSource
 
 RESUMABLE = frozenset({
     "budget", "replay-missing", "rate-limited", "overloaded", "server-error", "timeout", "connection", "conflict",
-    "bad-response", "interrupted",
+    "bad-response", "backend-error", "bad-image",
 })
 """Failures that say nothing about the answer: a resumed run asks again. All others are final for their request."""
 

@@ -101,7 +101,7 @@ class Stack:
 
     def _reset(self) -> None:
         settings = self.settings
-        self.health = Health()
+        self.health = Health(exact=self.backend.reads_context)
         self.spend = Spend(settings.prices, settings.max_usd, settings.max_calls)
         self.stopped: str | None = None
         self.missing = 0
