@@ -116,12 +116,11 @@ def compare(
         for members, drawn, columns, kept in _blocks(pairs, table, rows, resamples, stream, seed):
             place = [(columns[a], columns[b]) for a, b in members]
             measured = stats.intervals(drawn, place)
-            spread = np.cov(drawn.draws)
             tests = _tests(pairs, table, kept, members)
             if not by:
                 wholes.setdefault(suite, []).append((task, members, drawn, columns, len(rows)))
             for (a, b), (i, j), interval, test in zip(members, place, measured, tests, strict=True):
-                found[a, b] = _effect((a, b, suite, task, by, level, len(rows)), drawn, (i, j), interval, spread, test)
+                found[a, b] = _effect((a, b, suite, task, by, level, len(rows)), drawn, (i, j), interval, test)
                 if not by and fixed in (a, b):
                     other, ours, theirs = (a, i, j) if b == fixed else (b, j, i)
                     against.setdefault((suite, task), {})[other] = (drawn, ours, theirs)
@@ -165,11 +164,10 @@ def scopes(pairs: Pairs, breakdowns: bool) -> Iterator[tuple[str, str, str, str,
 
 def _effect(
     place: tuple[int, int, str, str, str, str, int], drawn: Draws, columns: tuple[int, int], interval: Interval,
-    spread: Floats, test: McNemar | None,
+    test: McNemar | None,
 ) -> Effect:
-    i, j = columns
-    error = float(np.sqrt(max(0.0, spread[i, i] + spread[j, j] - 2 * spread[i, j])))
-    value_a, value_b = float(drawn.value[i]), float(drawn.value[j])
+    error = interval.error or 0.0
+    value_a, value_b = (float(drawn.value[c]) for c in columns)
     p = test.p_value if test is not None else stats.normal_p(value_a - value_b, error)
     return Effect(*place, drawn.n, value_a, value_b, interval, test, stats.detectable_difference(error), p)
 
@@ -197,9 +195,8 @@ def _means(wholes: dict[str, list[_Block]]) -> Iterator[Effect]:
                 Draws(d.value[c], d.draws[c], d.n, d.n_groups, tuple(d.seeds[x] for x in c)) for d, c in parts
             ])
             places = [(order.index(a), order.index(b)) for a, b in members]
-            spread = np.cov(mean.draws)
             for (a, b), place, interval in zip(members, places, stats.intervals(mean, places), strict=True):
-                yield _effect((a, b, suite, MEAN, "", "", n), mean, place, interval, spread, None)
+                yield _effect((a, b, suite, MEAN, "", "", n), mean, place, interval, None)
 
 
 def _blocks(

@@ -51,7 +51,10 @@ CONSTANT = "none: no variation"
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its interval. `low` and `high` are None where `method` says that there is none to give."""
+    """An estimate with its interval. `low` and `high` are None where `method` says that there is none to give.
+
+    `error` is the resampled standard error, None where nothing was resampled.
+    """
 
     value: float
     low: float | None
@@ -60,6 +63,7 @@ class Interval:
     n_groups: int
     method: str
     level: float = 0.95
+    error: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -85,10 +89,12 @@ class Draws:
         """Interval of one column's mean, or of its paired difference to the column `minus`."""
         if minus is not None:
             return intervals(self, [(column, minus)], level)[0]
-        return self._named(float(self.value[column]), self.draws[column], [column], level, None)
+        draws = self.draws[column]
+        return self._named(float(self.value[column]), draws, [column], level, None, float(np.std(draws)))
 
     def _named(
-        self, value: float, draws: Floats, columns: list[int], level: float, ends: tuple[float, float] | None
+        self, value: float, draws: Floats, columns: list[int], level: float, ends: tuple[float, float] | None,
+        error: float,
     ) -> Interval:
         counts = [self.seeds[c] for c in columns] if self.seeds else [1]
         paired = len(columns) > 1
@@ -99,7 +105,7 @@ class Draws:
         method = found.method
         if max(counts) > 1 and method == BOOTSTRAP:
             method = HIERARCHICAL if min(counts) > 1 else f"{HIERARCHICAL}, one side a single seed"
-        return Interval(found.value, found.low, found.high, self.n, self.n_groups, method, level)
+        return Interval(found.value, found.low, found.high, self.n, self.n_groups, method, level, error)
 
     def units(self, columns: Sequence[int]) -> int:
         """The smallest number of resampled units, images or (where there are several) seeds; it widens the tails."""
@@ -120,11 +126,13 @@ def intervals(drawn: Draws, pairs: Sequence[tuple[int, int]], level: float = 0.9
         for tail in sorted(set(tails)):
             chosen = [i for i, t in enumerate(tails) if t == tail]
             ends[chosen] = _quantiles(differences[chosen], (tail, 1 - tail))
+        errors = np.std(differences, axis=1)
         varied = np.ptp(differences, axis=1) >= FLAT
         for i, (a, b) in enumerate(block):
             usual = varied[i] and drawn.n_groups > 1
             limits = (float(ends[i, 0]), float(ends[i, 1])) if usual else None
-            found.append(drawn._named(float(drawn.value[a] - drawn.value[b]), differences[i], [a, b], level, limits))
+            value, error = float(drawn.value[a] - drawn.value[b]), float(errors[i])
+            found.append(drawn._named(value, differences[i], [a, b], level, limits, error))
     return found
 
 
