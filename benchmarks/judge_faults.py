@@ -1,11 +1,11 @@
-"""What becomes of judgements when 30 % of all answers go wrong: both vendors' wires, fourteen kinds of faults.
+"""What becomes of judgements when 30 % of all answers go wrong: both vendors' wires, a dozen kinds of faults.
 
 Eleven kinds (429, 5xx, resets, hangs, drips, cut or foreign bodies) are no replies: they are tried again until one
-comes. Three (refusal, cut verdict, wrong verdict) are whole replies that were paid: they get one re-ask, so the share
-of answers that stays missing is about the square of their share of the replies; the table says what to expect.
+comes. A refusal (and with --harder a cut or a foreign verdict) is a whole reply that was paid: it gets one re-ask, so
+the share of answers that stays missing is about the square of its share of the replies; the table says what to expect.
 
     python benchmarks/judge_faults.py                    # 1,000 judgements each, about a minute
-    python benchmarks/judge_faults.py --n 200 --faults 0.5
+    python benchmarks/judge_faults.py --harder           # also whole replies with a cut or foreign verdict
 
 Every score is compared with the one that a server without faults gives. "Asked again after a whole reply" counts
 requests that the server had already answered completely: it must be 0.
@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from judge_server import DELIVERED, JudgeServer
+from judge_server import DELIVERED, FAULTS, JudgeServer
 from judges import case
 
 from rewards.judges import protocols, resolve
@@ -47,13 +47,16 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1_000)
     parser.add_argument("--faults", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--harder", action="store_true", help="also replies with a cut or a foreign verdict")
     args = parser.parse_args()
+    kinds = FAULTS if args.harder else tuple(kind for kind in FAULTS if kind not in DELIVERED or kind == "refusal")
     os.environ.setdefault("OPENAI_API_KEY", "none")
     os.environ.setdefault("ANTHROPIC_API_KEY", "none")
     for name, wire in WIRES.items():
         with JudgeServer() as server:
             truth = judge_all(wire.format(url=server.url), args.n)
-        with tempfile.TemporaryDirectory() as temporary, JudgeServer(faults=args.faults, seed=args.seed) as server:
+        faulty = JudgeServer(faults=args.faults, kinds=kinds, seed=args.seed)
+        with tempfile.TemporaryDirectory() as temporary, faulty as server:
             started = time.perf_counter()
             judged = judge_all(wire.format(url=server.url), args.n, timeout_s=3, backoff_s=0.1,
                                cache=Path(temporary) / "cache.sqlite")

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import binascii
 import hashlib
 import json
 import threading
 from collections import Counter
 from typing import Any
+
+from judge_wire import RefusedError, check, digest, read_anthropic, read_openai, verdict
 
 FAULTS = (
     "429", "429-retry-after", "500", "529", "reset", "hang", "drip", "truncated-body", "truncated-verdict", "refusal",
@@ -30,96 +30,6 @@ DELIVERED = ("truncated-verdict", "refusal", "wrong-verdict")
 """Whole (paid) replies without a verdict: they get one re-ask; the other kinds are tried until they succeed."""
 
 _MAX_BODY = 32 * 1024 * 1024
-_MAGIC = {"image/png": b"\x89PNG\r\n", "image/jpeg": b"\xff\xd8\xff", "image/webp": b"RIFF"}
-_LATTICE = (1.0, 0.6, 0.2, 0.0)
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def _digest(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
-
-
-def verdict(schema: dict[str, Any], user: str) -> Any:
-    """A value of the form `schema`, decided by the user message alone."""
-    quote = " ".join(str(json.loads(user).get("reasoning", "")).split()[:6]) if user.startswith("{") else ""
-
-    def fill(node: dict[str, Any], path: str) -> Any:
-        if "enum" in node:
-            return node["enum"][_digest(user, path) % len(node["enum"])]
-        if node.get("type") == "object":
-            return {name: fill(child, f"{path}/{name}") for name, child in node.get("properties", {}).items()}
-        if node.get("type") == "number":
-            return _LATTICE[_digest(user, path) % len(_LATTICE)]
-        return quote if node.get("type") == "string" else None
-
-    return fill(schema, "")
-
-
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise _RefusedError(400, message)
-
-
-def _check_image(media: str, data: str) -> None:
-    _check(media in _MAGIC, f"unsupported media type {media!r}")
-    try:
-        raw = base64.b64decode(data, validate=True)
-    except binascii.Error:
-        raise _RefusedError(400, "image data is not base64") from None
-    _check(raw.startswith(_MAGIC[media]), f"image data is no {media}")
-
-
-def read_openai(body: dict[str, Any]) -> tuple[str, dict[str, Any], bool]:
-    """User text, schema and whether there is an image. Raises for what the vendor would refuse."""
-    messages = body.get("messages")
-    _check(isinstance(body.get("model"), str) and isinstance(messages, list) and bool(messages), "model and messages")
-    texts, image = [], False
-    for message in messages:
-        _check(message.get("role") in ("system", "user", "assistant"), f"unknown role {message.get('role')!r}")
-        content = message.get("content")
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-            if part["type"] == "image_url":
-                head, _, data = part["image_url"]["url"].partition(";base64,")
-                _check(head.startswith("data:") and bool(data), "image_url is no data URL")
-                _check_image(head.removeprefix("data:"), data)
-                image = True
-            else:
-                _check(part["type"] == "text" and isinstance(part["text"], str), "unknown content part")
-                if message["role"] == "user":
-                    texts.append(part["text"])
-    form = body.get("response_format", {})
-    if form:
-        _check(form.get("type") == "json_schema" and "schema" in form.get("json_schema", {}), "response_format")
-    return "\n".join(texts), form.get("json_schema", {}).get("schema", {}), image
-
-
-def read_anthropic(body: dict[str, Any]) -> tuple[str, dict[str, Any], bool]:
-    """User text, schema and whether there is an image. Raises for what the vendor would refuse."""
-    known = {"model", "messages", "max_tokens", "system", "output_config", "metadata", "stop_sequences", "stream"}
-    _check(set(body) <= known, f"unexpected fields {sorted(set(body) - known)}")
-    _check(isinstance(body.get("max_tokens"), int) and body["max_tokens"] > 0, "max_tokens: field required")
-    _check(isinstance(body.get("system", ""), str) and bool(body.get("messages")), "system or messages")
-    texts, image = [], False
-    for message in body["messages"]:
-        _check(message.get("role") in ("user", "assistant"), f"unknown role {message.get('role')!r}")
-        content = message["content"]
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-            if part["type"] == "image":
-                _check(part["source"].get("type") == "base64", "image source")
-                _check_image(part["source"].get("media_type", ""), part["source"].get("data", ""))
-                image = True
-            else:
-                _check(part["type"] == "text" and isinstance(part["text"], str), "unknown content block")
-                texts.append(part["text"])
-    form = body.get("output_config", {}).get("format", {})
-    if form:
-        _check(form.get("type") == "json_schema" and "schema" in form, "output_config.format")
-    return "\n".join(texts), form.get("schema", {}), image
 
 
 class JudgeServer:
@@ -219,16 +129,16 @@ class JudgeServer:
         anthropic = path.endswith("/messages")
         try:
             if method != "POST" or path not in ("/v1/chat/completions", "/v1/messages"):
-                raise _RefusedError(404, f"no such path {path}")
+                raise RefusedError(404, f"no such path {path}")
             # anthropic 2.x sends a bearer token as OpenAI does; older ones x-api-key
             given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
             if self.key is not None and given != self.key:
-                raise _RefusedError(401, f"Incorrect API key provided: {given}")
+                raise RefusedError(401, f"Incorrect API key provided: {given}")
             if anthropic:
-                _check("anthropic-version" in headers, "anthropic-version: header is required")
+                check("anthropic-version" in headers, "anthropic-version: header is required")
             body = json.loads(raw)
             user, schema, image = (read_anthropic if anthropic else read_openai)(body)
-        except _RefusedError as problem:
+        except RefusedError as problem:
             self.outcomes[str(problem.status)] += 1
             kind = {401: "authentication_error", 404: "not_found_error"}.get(problem.status, "invalid_request_error")
             error: dict[str, Any] = {"error": {"type": kind, "message": str(problem)}}
@@ -261,7 +171,7 @@ class JudgeServer:
         return await _broken(writer, fault, text)
 
     def _fault(self, name: str) -> str | None:
-        draw = _digest(self.seed, name, self.seen[name])
+        draw = digest(self.seed, name, self.seen[name])
         if (draw % 10_000) / 10_000 >= self.faults:
             return None
         return self.kinds[(draw // 10_000) % len(self.kinds)]

@@ -30,6 +30,7 @@ from typing import Any
 
 from PIL import Image
 
+import rewards
 from rewards.judges import protocols, resolve
 from rewards.judges.cache import ReplyCache
 from rewards.types import Completion, Parsed, Sample
@@ -224,6 +225,20 @@ def replay(n: int, folder: Path) -> tuple[Times, list[float]]:
     return asyncio.run(run()), memory
 
 
+def cheap_parts(n: int) -> float:
+    """Completions a second of CPU time that the `outcome` reward (format + accuracy) scores."""
+    reward = rewards.load("outcome")
+    pairs = [case(i)[:2] for i in range(n)]
+
+    async def run() -> float:
+        clock = Clock()
+        for sample, completion in pairs:
+            await reward.score(sample, completion)
+        return n / (clock.stop()[1] or 1.0)
+
+    return asyncio.run(run())
+
+
 def resident_mib() -> float:
     """Resident memory of this process now, in MiB (the peak where /proc is missing)."""
     try:
@@ -284,6 +299,8 @@ def main() -> None:
                      f"{wall / args.replays * 1e6:.0f} us each, CPU of this process {cpu:.2f} s"))
         shown = " / ".join(f"{mib:.0f}" for mib in memory)
         rows.append(("memory at 10 % / 50 % / 100 % of them", f"{memory[-1] - memory[0]:+.1f} MiB", f"{shown} MiB"))
+    rate = cheap_parts(20_000)
+    rows.append(("format + accuracy, no judge", f"{rate:,.0f} /s", "completions a second and core"))
     if args.inspect:
         seconds = inspect_ai(args.n, args.concurrency, args.latency, args.venv)
         timed(f"inspect_ai model_graded_qa, no image: {what}", (seconds, None), "(its start-up not counted)")

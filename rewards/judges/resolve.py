@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from rewards.errors import UserError, suggest
 from rewards.judges import registry
 from rewards.judges.base import plain_url
-from rewards.judges.stack import Stack, StackSettings
+from rewards.judges.settings import StackSettings
+from rewards.judges.stack import Stack
 
 _REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?::(?P<model>.*?)(?:@(?P<url>https?://.*))?)?\Z", re.DOTALL)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib
 import io
 import sys
 from pathlib import Path
@@ -32,18 +32,14 @@ class PixelImage:
         return Image.open(io.BytesIO(self._raw)).convert("RGB")
 
 
-def _load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def judge_server():
     """The module benchmarks/judge_server.py."""
-    return _load("judge_server_for_tests", ROOT / "benchmarks" / "judge_server.py")
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module("judge_server")
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from rewards.errors import UserError
 from rewards.judges import JudgeBackend, JudgeError, JudgeReply, protocols
 from rewards.judges.protocols.events import defects, quoted, rubric_events, scores
 from rewards.judges.protocols.paper import LATTICE, UNREADABLE
-from rewards.judges.stack import Stack, StackSettings
+from rewards.judges.settings import StackSettings
+from rewards.judges.stack import Stack
 from rewards.types import Completion, Parsed
 
 CLEAN = {name: entry["defect_when"] == "no" for name, entry in rubric_events().items()}

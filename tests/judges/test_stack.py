@@ -13,7 +13,8 @@ from rewards.judges import JudgeBackend, JudgeError, JudgeReply, protocols, reso
 from rewards.judges.cache import ReplyCache
 from rewards.judges.limit import EndpointLimit
 from rewards.judges.retry import retry_after, status_error
-from rewards.judges.stack import Stack, StackSettings
+from rewards.judges.settings import StackSettings
+from rewards.judges.stack import Stack
 
 GOOD = json.dumps({"integrity": 0.6, "knowledge": 1})
 PAPER = protocols.load("paper")
