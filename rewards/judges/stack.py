@@ -14,20 +14,18 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from string import Template
 from typing import Any
 
 import anyio
 
 from rewards.errors import UserError
-from rewards.judges import texts, verdict
 from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest, redact
 from rewards.judges.cache import Cache, MemoryCache, ReplyCache
 from rewards.judges.health import Health
 from rewards.judges.ledger import Ledger, Spend
 from rewards.judges.limit import EndpointLimit, endpoint_limit
+from rewards.judges.replies import again, failed, judged, kept, plain, summed
 from rewards.judges.retry import Deadline, with_retries
 from rewards.judges.settings import StackSettings
 
@@ -87,11 +85,11 @@ class Stack:
         if request.image is not None and not self.backend.sees_images:
             raise UserError(f"judge {self.backend.name!r} cannot see images; set image = false in the judge settings")
         self.health.observe_request(request.protocol, request.flags)
-        reply = _judged(await self._once(request), request)
+        reply = judged(await self._once(request), request)
         if reply.failure is not None and not reply.detail.get("no_reply") and request.asks > 1:
             first = reply
-            reply = _judged(await self._once(_again(request, first)), request)
-            reply = _summed(first, reply)
+            reply = judged(await self._once(again(request, first)), request)
+            reply = summed(first, reply)
         if reply.verdict is None:
             self.health.observe_failure(request.protocol, reply.failure or "")
         else:
@@ -109,7 +107,7 @@ class Stack:
         }
         if backend.reads_context:
             address["context"] = request.context
-        text = json.dumps(address, sort_keys=True, ensure_ascii=False, default=_plain)
+        text = json.dumps(address, sort_keys=True, ensure_ascii=False, default=plain)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     async def _once(self, request: JudgeRequest) -> JudgeReply:
@@ -118,7 +116,7 @@ class Stack:
         while True:
             stored = self._cache.get(key)
             if stored is not None:
-                return _kept(stored)
+                return kept(stored)
             flight = self._flights.get(key)
             if flight is None:
                 break
@@ -132,14 +130,14 @@ class Stack:
             self.missing += 1
             if len(self.missing_labels) < _MISSING_SHOWN:
                 self.missing_labels.append(request.label)
-            return _failed("replay-missing", f"no cached reply for {request.label} ({request.protocol}, "
+            return failed("replay-missing", f"no cached reply for {request.label} ({request.protocol}, "
                                              f"request {key[:12]}); replay asks nobody")
         flight = self._flights[key] = _Flight()
         try:
             flight.reply = await self._claimed(key, request)
             return flight.reply
         finally:
-            del self._flights[key]
+            self._flights.pop(key, None)  # a second event loop may have emptied it
             flight.done.set()
 
     async def _claimed(self, key: str, request: JudgeRequest) -> JudgeReply:
@@ -148,7 +146,7 @@ class Stack:
         while not self._cache.claim(key):
             stored = self._cache.get(key)
             if stored is not None:
-                return _kept(stored)
+                return kept(stored)
             await asyncio.sleep(wait_s)
             wait_s = min(0.25, wait_s * 1.5)
         try:
@@ -181,11 +179,11 @@ class Stack:
             reply = await with_retries(attempt, deadline=deadline, max_attempts=settings.max_attempts,
                                        backoff_s=settings.backoff_s)
         except JudgeError as problem:
-            return replace(_failed(problem.failure, redact(problem.detail)), calls=sent)
-        kept = {"text": reply.text, "finish_reason": reply.finish_reason, "model": reply.model,
+            return replace(failed(problem.failure, redact(problem.detail)), calls=sent)
+        row = {"text": reply.text, "finish_reason": reply.finish_reason, "model": reply.model,
                 "tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out, "cost_usd": reply.cost_usd,
                 "detail": dict(reply.detail)}
-        self._cache.put(key, kept)
+        self._cache.put(key, row)
         return replace(reply, calls=sent, cached=False)
 
     async def _attempt(
@@ -259,58 +257,3 @@ class Stack:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def _plain(value: Any) -> Any:
-    """Facts may be any mapping or tuple-like; anything else in a request is a fault of the caller."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a judge request holds a {type(value).__name__}, which has no JSON form")
-
-
-def _kept(stored: Mapping[str, Any]) -> JudgeReply:
-    """A reply from the cache: it was paid for when it came, and costs nothing now."""
-    return replace(JudgeReply(**stored), cached=True, cost_usd=0.0)
-
-
-def _failed(failure: str, reason: str) -> JudgeReply:
-    return JudgeReply(failure=failure, reason=reason, detail={"no_reply": True})
-
-
-def _judged(reply: JudgeReply, request: JudgeRequest) -> JudgeReply:
-    """The reply with its verdict read, or with the name of what is wrong with it."""
-    if reply.failure is not None:
-        return reply
-    read = verdict.read(reply.text, request.expect, reply.finish_reason)
-    detail: dict[str, Any] = dict(reply.detail)
-    if read.rung:
-        detail["rung"] = read.rung
-    if read.evidence:
-        detail["evidence"] = dict(read.evidence)
-    if read.clamped:
-        detail["clamped"] = list(read.clamped)
-    return replace(reply, verdict=read.values, failure=read.failure, reason=read.reason, detail=detail)
-
-
-def _again(request: JudgeRequest, first: JudgeReply) -> JudgeRequest:
-    """The same request with a note about what was wrong; the unusable reply itself is not shown again."""
-    note = Template(texts.read("prompts/again.md").body).substitute(failure=first.failure)
-    more = 2 if first.failure == "truncated" else 1
-    return replace(request, system=f"{request.system}\n\n{note}", max_tokens=request.max_tokens * more)
-
-
-def _summed(first: JudgeReply, second: JudgeReply) -> JudgeReply:
-    """The second reply with the calls, tokens and money of both."""
-
-    def both(a: float | None, b: float | None) -> Any:
-        return None if a is None or b is None else a + b
-
-    detail = {**second.detail, "first_failure": first.failure}
-    if second.detail.get("no_reply"):
-        # the first reply is what this run knows about the answer; the outage decides whether to ask again later
-        return replace(second, calls=first.calls + second.calls, detail=detail)
-    return replace(
-        second, detail=detail, calls=first.calls + second.calls, cached=first.cached and second.cached,
-        tokens_in=both(first.tokens_in, second.tokens_in), tokens_out=both(first.tokens_out, second.tokens_out),
-        cost_usd=both(first.cost_usd, second.cost_usd),
-    )
