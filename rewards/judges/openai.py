@@ -4,7 +4,7 @@
     python -m bench.run --judge openai:Qwen/Qwen2.5-VL-7B-Instruct@http://127.0.0.1:8000/v1 ...
 
 The key comes from OPENAI_API_KEY; a server on another URL may need none. The SDK is imported on first use.
-`create` with a JSON schema, not `parse`: the helper loses text and usage on refusal or truncation (openai 3.x).
+`create` with a JSON schema, not `parse`: that one loses text and usage on refusal or truncation (openai 3.x).
 """
 
 from __future__ import annotations
