@@ -39,6 +39,7 @@ RESAMPLES = 10_000
 CHUNK_CELLS = 2_000_000
 """Resampling weights held at once: 16 MB whatever the number of samples and resamples."""
 
+NARROW = 3
 FLAT = 1e-12
 """Resamples that spread less than this say that nothing varies."""
 BOOTSTRAP = "image-cluster bootstrap"
@@ -192,7 +193,7 @@ def resample(
     rows = max(1, CHUNK_CELLS // n_groups)
     for start in range(0, resamples, rows):
         stop = min(resamples, start + rows)
-        totals[start:stop] = _weights(rng, stop - start, n_groups) @ sums
+        totals[start:stop] = _totals(rng, stop - start, sums)
     draws = np.ascontiguousarray((totals[:, :width] / totals[:, width:]).T)
     return Draws(table.mean(axis=0), draws, len(table), n_groups)
 
@@ -286,6 +287,15 @@ def over_seeds(drawn: Draws, owners: Sequence[int], *, seed: int | Sequence[int]
         rng = np.random.default_rng([7, variant, *np.atleast_1d(seed)])
         draws[variant] = np.einsum("rs,sr->r", _weights(rng, resamples, int(count)), drawn.draws[members]) / count
     return Draws(value, draws, drawn.n, drawn.n_groups, tuple(int(c) for c in counts))
+
+
+def _totals(rng: np.random.Generator, rows: int, sums: Floats) -> Floats:
+    """Sums over the groups drawn in each of `rows` resamples, shape (rows, columns of sums)."""
+    if sums.shape[1] > NARROW:
+        return _weights(rng, rows, len(sums)) @ sums
+    # The same draws; for few columns picking is faster than counting and multiplying.
+    picks = rng.integers(0, len(sums), size=(rows, len(sums)), dtype=np.int64)
+    return np.column_stack([np.take(np.ascontiguousarray(c), picks, mode="clip").sum(axis=1) for c in sums.T])
 
 
 def _weights(rng: np.random.Generator, rows: int, n: int) -> Floats:

@@ -199,3 +199,12 @@ def test_detectable_difference_is_found_about_as_often_as_promised():
 def test_inputs_that_cannot_be_meant_are_refused(values, groups):
     with pytest.raises(ValueError, match="values"):
         stats.cluster_bootstrap(values, groups)
+
+
+def test_few_and_many_columns_are_summed_over_the_same_draws():
+    rng = np.random.default_rng(6)
+    table = (rng.random((150, 6)) < 0.5).astype(float)
+    groups = list(rng.integers(0, 50, 150))
+    many = stats.resample(table, groups, resamples=300)
+    few = stats.resample(table[:, :2], groups, resamples=300)
+    assert np.array_equal(many.draws[:2], few.draws)
