@@ -40,7 +40,7 @@ from bench.controls import present
 from bench.generate import generate, plan
 from bench.journal import Journal
 from bench.models.base import Decoding, Options, resolve
-from bench.models.processor import load_processor
+from rewards.judges.processor import load_processor
 from tasks import prompts
 
 

@@ -39,7 +39,7 @@ _library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor
 
 
 def prepare(venv: Path) -> Path:
-    """Make the virtual environment as STACK notes say it works; returns its Python."""
+    """Make the virtual environment in the way that was found to work; returns its Python."""
     python = venv / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)

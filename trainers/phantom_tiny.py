@@ -23,8 +23,8 @@ import numpy as np
 from bench import tiny
 from bench.manifest import versions, write_json
 from bench.models.checkpoint import fingerprint
-from bench.models.processor import load_processor
 from rewards.errors import Parser, UserError, run_cli
+from rewards.judges.processor import load_processor
 from rewards.types import ImageSource, Sample
 from tasks import TASKS, prompts
 from tasks.phantom.facts import VALUES

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.errors import UserError
+from rewards.judges.processor import QWEN_VL, load_processor
 
 _TENTHS = tuple(round(i / 10, 1) for i in range(11))
 
@@ -89,6 +90,7 @@ class LocalModel:
         except (OSError, ValueError) as problem:
             raise UserError(f"judge local: cannot load {path!r} ({str(problem).splitlines()[0]}); give a checkpoint "
                             "folder with config.json, *.safetensors and a tokenizer, or a hub id") from None
+        self.processor: Any = load_processor(path, config.model_type) if config.model_type in QWEN_VL else None
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model: Any = model.to(self.device).eval()
         if self.tokenizer.pad_token_id is None:
@@ -99,23 +101,28 @@ class LocalModel:
         """What is recorded as the model that answered."""
         return Path(self.model.config._name_or_path or "local").name
 
-    def prompt(self, system: str, user: str) -> str:
+    def prompt(self, system: str, user: str, image: bool = False) -> str:
         """The chat text up to the reply; a checkpoint without a chat template gets both texts under each other."""
         if self.tokenizer.chat_template is None:
             return f"{system}\n\n{user}\n\n"
-        turns = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        content = [{"type": "image"}, {"type": "text", "text": user}] if image else user
+        turns = [{"role": "system", "content": system}, {"role": "user", "content": content}]
         return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
     def ids(self, text: str) -> list[int]:
         """Tokens of a piece of text on its own, without special tokens around it."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def fill(self, prompts: list[str], pieces: Sequence[str | Choice | Text], text_tokens: int) -> list[Filled]:
-        """Fill the template for every prompt, gap by gap; `text_tokens` bounds a free text, 0 leaves it empty."""
+    def fill(self, prompts: list[str], pieces: Sequence[str | Choice | Text], text_tokens: int,
+             images: Sequence[Any] = ()) -> list[Filled]:
+        """Fill the template for every prompt, gap by gap; `text_tokens` bounds a free text, 0 leaves it empty.
+
+        `images` are PIL images, one a prompt (with its placeholder), or none at all.
+        """
         import torch
 
         with torch.inference_mode():
-            session = _Session(self, [self.ids(prompt) for prompt in prompts])
+            session = _Session(self, [self.ids(prompt) for prompt in prompts], images)
             for piece in pieces:
                 if isinstance(piece, str):
                     session.say(piece)
@@ -132,31 +139,57 @@ class _Session:
     Rows grow unevenly; shorter ones are padded inside, masked, and positions count only what is not masked.
     """
 
-    def __init__(self, owner: LocalModel, prompts: list[list[int]]) -> None:
+    def __init__(self, owner: LocalModel, prompts: list[list[int]], images: Sequence[Any] = ()) -> None:
         import torch
         from transformers import DynamicCache
 
         self.torch, self.owner = torch, owner
         self.pad: int = owner.tokenizer.pad_token_id
+        seen = self._see(prompts, images) if images else {}
         self.filled = [Filled(tokens_in=len(prompt)) for prompt in prompts]
         self.cache = DynamicCache()
         self.mask = torch.zeros((len(prompts), 0), dtype=torch.long, device=owner.device)
         self.last: Any = None
+        self.shift = torch.zeros((len(prompts), 1), dtype=torch.long, device=owner.device)
         width = max(len(prompt) for prompt in prompts)
         # padded on the left, so that the last position is the last token of every row and only it needs logits
         ids = [[self.pad] * (width - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        self.last = self._forward(ids, mask, keep=1)[:, -1]
+        self.last = self._forward(ids, mask, keep=1, seen=seen)[:, -1]
 
-    def _forward(self, ids: list[list[int]], mask: list[list[int]], keep: int) -> Any:
+    def _see(self, prompts: list[list[int]], images: Sequence[Any]) -> dict[str, Any]:
+        """Pixels of all images; each placeholder in `prompts` is widened to its image's number of tokens."""
+        encoded = self.owner.processor.image_processor(images=list(images), return_tensors="pt")
+        token = self.owner.model.config.image_token_id
+        merged = self.owner.processor.image_processor.merge_size ** 2
+        for prompt, grid in zip(prompts, encoded["image_grid_thw"], strict=True):
+            place = prompt.index(token)
+            prompt[place:place + 1] = [token] * (int(grid.prod()) // merged)
+        return {"pixel_values": encoded["pixel_values"].to(self.owner.device, self.owner.model.dtype),
+                "image_grid_thw": encoded["image_grid_thw"].to(self.owner.device)}
+
+    def _place(self, ids: Any, seen: Mapping[str, Any]) -> Any:
+        """M-RoPE positions (3, batch, length) of prompts with images; what follows them counts on from `shift`."""
+        positions, _ = self.owner.model.model.get_rope_index(
+            ids, mm_token_type_ids=(ids == self.owner.model.config.image_token_id).int(), attention_mask=self.mask,
+            image_grid_thw=seen["image_grid_thw"])
+        tokens = self.mask.sum(dim=1, keepdim=True)
+        self.shift = (positions.amax(dim=0) * self.mask).amax(dim=1, keepdim=True) + 1 - tokens
+        return positions
+
+    def _forward(self, ids: list[list[int]], mask: list[list[int]], keep: int,
+                 seen: Mapping[str, Any] | None = None) -> Any:
         """Log-probabilities (batch, keep, vocabulary) after the last `keep` of the new tokens."""
         torch, model = self.torch, self.owner.model
         self.mask = torch.cat([self.mask, torch.tensor(mask, device=self.owner.device)], dim=1)
-        positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, -len(ids[0]):]
+        tokens = torch.tensor(ids, device=self.owner.device)
+        positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, -len(ids[0]):] + self.shift
         if "mrope_section" in str(getattr(model.config.get_text_config(), "rope_parameters", "")):
             positions = positions[None].expand(3, -1, -1)  # text counts alike in time, height and width
-        out = model(input_ids=torch.tensor(ids, device=self.owner.device), attention_mask=self.mask,
-                    position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
+        if seen:
+            positions = self._place(tokens, seen)
+        out = model(input_ids=tokens, attention_mask=self.mask, position_ids=positions, past_key_values=self.cache,
+                    use_cache=True, logits_to_keep=keep, **(seen or {}))
         return torch.log_softmax(out.logits.float(), dim=-1)
 
     def feed(self, rows: list[list[int]]) -> Any:

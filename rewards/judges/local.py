@@ -1,11 +1,12 @@
 """`local:CKPT`: a transformers checkpoint on this machine as judge, batched.
 
-    python -m bench.run --judge local:./checkpoint ...        # text only: set image = false in the judge settings
+    python -m bench.run --judge local:./checkpoint ...
 
 `verdicts = "choice"` (default): evidence is generated, each verdict chosen among the values that the schema allows.
 `verdicts = "logprobs"`: no evidence; yes and no are compared as continuations, their probabilities are recorded.
-Requests that arrive together are answered in one batch. It judges the text; the image stays unseen, and a protocol
-that sends one is a configuration error. A folder is identified by the hash of its files. torch loads on first use.
+Requests that arrive together are answered in one batch. Qwen2-VL and Qwen2.5-VL see the image; for any other
+checkpoint a protocol that sends one is a configuration error (set image = false in the judge settings). A folder is
+identified by the hash of its files. torch loads on first use.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rewards.errors import UserError
-from rewards.judges.base import JudgeBackend, JudgeReply, JudgeRequest
+from rewards.errors import ImageProblem, UserError
+from rewards.judges.base import JudgeBackend, JudgeError, JudgeReply, JudgeRequest
 from rewards.judges.constrained import Filled, LocalModel, template
+from rewards.judges.processor import QWEN_VL
 from rewards.judges.registry import judge_backend
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {"verdicts": ("choice", "logprobs"), "dtype": ("auto", "float32", "bfloat16")}
@@ -40,7 +42,7 @@ class LocalJudge(JudgeBackend):
     _model: LocalModel | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _lock: asyncio.Lock
-    _waiting: list[tuple[JudgeRequest, asyncio.Future[JudgeReply]]]
+    _waiting: list[tuple[JudgeRequest, Any, asyncio.Future[JudgeReply]]]
     _runner: asyncio.Task[None] | None = None
 
     def __init__(self, model: str = "", base_url: str | None = None, **settings: Any) -> None:
@@ -51,6 +53,16 @@ class LocalJudge(JudgeBackend):
         for key, least in (("batch_size", 1), ("evidence_tokens", 0)):
             if not isinstance(settings.get(key, least), int) or settings.get(key, least) < least:
                 raise UserError(f"judge local: {key} is {settings[key]!r}, expected a whole number of at least {least}")
+
+    @cached_property
+    def sees_images(self) -> bool:  # type: ignore[override]  # depends on the checkpoint, not on the class
+        """Whether the checkpoint is of a kind whose images this backend knows how to place."""
+        from transformers import AutoConfig
+
+        try:
+            return AutoConfig.from_pretrained(self.model, trust_remote_code=False).model_type in QWEN_VL
+        except (OSError, ValueError):
+            return True  # loading will say what is wrong with it
 
     @cached_property
     def _weights(self) -> str | None:
@@ -91,7 +103,7 @@ class LocalJudge(JudgeBackend):
         """Join the next batch."""
         await self.prepare()
         future: asyncio.Future[JudgeReply] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
+        self._waiting.append((request, await asyncio.to_thread(_picture, request), future))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         return await future
@@ -104,29 +116,30 @@ class LocalJudge(JudgeBackend):
             batch = [one for one in self._waiting if first is not None and _kind(one[0]) == _kind(first)]
             batch = batch[: self.settings.get("batch_size", 8)]
             self._waiting = [one for one in self._waiting if all(one is not other for other in batch)]
-            alive = [(request, future) for request, future in batch if not future.done()]
+            alive = [one for one in batch if not one[2].done()]
             if not alive:
                 continue
             try:
-                replies = await asyncio.to_thread(self._answer, [request for request, _ in alive])
+                replies = await asyncio.to_thread(self._answer, [one[0] for one in alive], [one[1] for one in alive])
             except Exception as problem:  # noqa: BLE001 - out of memory and the like belong to this batch alone
-                for _, future in alive:
+                for _, _, future in alive:
                     if not future.done():
                         future.set_exception(problem)
                 continue
-            for (_, future), reply in zip(alive, replies, strict=True):
+            for (_, _, future), reply in zip(alive, replies, strict=True):
                 if not future.done():
                     future.set_result(reply)
 
-    def _answer(self, requests: list[JudgeRequest]) -> list[JudgeReply]:
-        """One batch, in a thread."""
+    def _answer(self, requests: list[JudgeRequest], pictures: list[Any]) -> list[JudgeReply]:
+        """One batch, in a thread; either all of its requests carry a picture or none does."""
         assert self._model is not None
         model, first = self._model, requests[0]
         evidence = self.settings.get("verdicts", "choice") == "choice"
         tokens = self.settings.get("evidence_tokens", 32) if evidence else 0
-        prompts = [model.prompt(request.system, request.user) for request in requests]
+        images = [picture for picture in pictures if picture is not None]
+        prompts = [model.prompt(request.system, request.user, image=bool(images)) for request in requests]
         pieces = template(first.schema, first.expect.lattice)
-        return [self._reply(one) for one in model.fill(prompts, pieces, tokens)]
+        return [self._reply(one) for one in model.fill(prompts, pieces, tokens, images)]
 
     def _reply(self, filled: Filled) -> JudgeReply:
         assert self._model is not None
@@ -143,5 +156,17 @@ class LocalJudge(JudgeBackend):
 
 
 def _kind(request: JudgeRequest) -> str:
-    """Requests of one kind share a template."""
-    return f"{request.version}|{json.dumps(request.schema)}"
+    """Requests of one kind share a template, and all or none of them an image."""
+    return f"{request.version}|{json.dumps(request.schema)}|{request.image is not None}"
+
+
+def _picture(request: JudgeRequest) -> Any:
+    """The decoded image, bounded in size, None without one. Raises `JudgeError` "bad-image"."""
+    if request.image is None:
+        return None
+    try:
+        picture = request.image.open()
+    except (OSError, ImageProblem) as problem:
+        raise JudgeError("bad-image", f"{type(problem).__name__}: {problem}") from None
+    picture.thumbnail((request.image_max_side, request.image_max_side))
+    return picture

@@ -5,7 +5,7 @@
 
 Images always go through the PIL image processor of Qwen2-VL, with or without torchvision on the machine, so that
 a score does not depend on which resize happened to be installed.
-Imports transformers; nothing above `bench.models` may import this at module level.
+Shared by the models under test (`bench.models`) and the local judge. transformers is imported on use.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def image_only_processor() -> type:
     return ImageOnlyProcessor
 
 
-def load_processor(folder: Path, model_type: str, max_pixels: int | None = None) -> Any:
-    """The processor of the checkpoint in `folder`.
+def load_processor(folder: Path | str, model_type: str, max_pixels: int | None = None) -> Any:
+    """The processor of the checkpoint in `folder` (a hub id where transformers may look there).
 
     `max_pixels` bounds the area of an image after resizing (Qwen only); None keeps the checkpoint's own bound.
     Raises UserError when the folder holds no usable image processor: transformers would then hand back a bare
