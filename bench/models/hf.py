@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from bench.models.base import Decoding, Options, Request, backend
 from bench.models.checkpoint import fingerprint, locate, read_config
 from bench.models.encode import Feed, Row
-from bench.models.processor import QWEN_VL, load_processor
 from rewards.errors import ImageProblem, UserError
+from rewards.judges.processor import QWEN_VL, load_processor
 from rewards.types import Completion, ImageSource
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class HFModel:
     """
 
     def __init__(self, ref: str, decoding: Decoding, options: Options) -> None:
+        if options.base_url is not None:
+            raise UserError(f"--base-url is for API backends, and --model {ref!r} runs on this machine; leave it out")
         self.folder = locate(ref)
         self.ref, self.decoding, self.options = ref, decoding, options
         self.model_type = read_config(self.folder)["model_type"]
@@ -48,6 +50,13 @@ class HFModel:
                                key=len, reverse=True)
         text_config = self.engine.model.config.get_text_config()
         self.context = int(getattr(text_config, "max_position_embeddings", None) or tokenizer.model_max_length)
+        if decoding.max_new_tokens >= self.context:
+            raise UserError(f"--max-new-tokens {decoding.max_new_tokens} leaves no room for a question in the context "
+                            f"of {self.context} tokens of {ref!r}; expected fewer")
+        if self.model_type in QWEN_VL and \
+                tokenizer.convert_tokens_to_ids(self.processor.image_token) != self.engine.image_id:
+            raise UserError(f"--model {ref!r} has a tokenizer that does not know the image token of its config.json; "
+                            "expected tokenizer.json beside the weights")
 
     def describe(self) -> dict[str, Any]:
         """What the manifest records about the model."""
@@ -61,15 +70,17 @@ class HFModel:
         text = request.prompt
         for token in self._special:
             text = text.replace(token, f"{token[0]} {token[1:]}")
+        from jinja2 import TemplateError
+
         content = [{"type": "text", "text": text}]
         if request.image is not None:
             content.insert(0, {"type": "image"})
         try:
             return str(self.processor.apply_chat_template([{"role": "user", "content": content}],
                                                           add_generation_prompt=True, tokenize=False))
-        except ValueError as problem:
-            raise UserError(f"--model {self.ref!r} has no chat template ({problem}); expected an instruction-tuned "
-                            "checkpoint with chat_template.jinja") from problem
+        except (ValueError, TemplateError) as problem:
+            raise UserError(f"--model {self.ref!r} has no chat template that works ({problem}); expected an "
+                            "instruction-tuned checkpoint with chat_template.jinja") from problem
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
         """Answers as they finish; see `bench.models.base.Model`."""
@@ -170,18 +181,29 @@ class HFModel:
         device = self._device(torch)
         dtype = self._dtype(torch, device)
         logging.disable_progress_bar()
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # its report of missing weights is this function's error
         try:
-            model = AutoModelForImageTextToText.from_pretrained(
-                self.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                self.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+                ignore_mismatched_sizes=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
             raise UserError(f"--model {self.ref!r} does not load: {str(problem).splitlines()[0]}") from problem
+        finally:
+            logging.set_verbosity(verbosity)
+        # transformers fills such weights with random numbers and goes on
+        lost = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+        if lost:
+            raise UserError(f"--model {self.ref!r} lacks {len(lost)} weights that its config.json asks for, or has "
+                            f"them in another shape ({', '.join(lost[:3])}{', ...' if len(lost) > 3 else ''}); "
+                            "expected a whole checkpoint")
         return Engine(model.to(device).eval(), self.processor.tokenizer, self.decoding)
 
     def _device(self, torch: Any) -> torch.device:
         name = self.options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(name)
-            torch.empty(0, device=device)
+            torch.zeros(1, device=device).tolist()  # "meta" makes tensors, and cannot read them
         except (RuntimeError, AssertionError) as problem:
             raise UserError(f"--device {name!r} is not usable here ({str(problem).splitlines()[0]}); expected cpu or "
                             "a device that torch sees") from problem
