@@ -42,7 +42,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The checkpoint's configuration. Raises UserError for text-only or unreadable ones, and without safetensors."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type = config["model_type"]
+        model_type = str(config["model_type"])
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise UserError(f"{folder / 'config.json'} does not read as a model configuration ({problem}); expected JSON "
                         "with a model_type") from problem

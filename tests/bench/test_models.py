@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from bench.models import static
 from bench.models.base import Decoding, Options, Request, resolve
@@ -241,6 +242,18 @@ def edit(name: str, **values: object):
     return change
 
 
+NORM = "model.layers.0.post_attention_layernorm.weight"
+
+
+def weights(edit):
+    def change(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        tensors = load_file(path)
+        edit(tensors)
+        save_file(tensors, path, metadata={"format": "pt"})
+    return change
+
+
 @pytest.mark.parametrize(("change", "message"), [
     (lambda f: (f / "config.json").unlink(), "not a checkpoint"),
     (lambda f: (f / "config.json").write_text("{"), "does not read as a model configuration"),
@@ -250,6 +263,11 @@ def edit(name: str, **values: object):
     (lambda f: (f / "preprocessor_config.json").unlink(), "no processor that loads here"),
     (lambda f: ((f / "config.json").unlink(), (f / "adapter_config.json").write_text("{}")), "LoRA adapter"),
     (lambda f: (f / "chat_template.jinja").unlink(), "no chat template"),
+    (lambda f: (f / "chat_template.jinja").write_text("{{ broken"), "no chat template that works"),
+    (lambda f: (f / "tokenizer.json").unlink(), "does not know the image token"),
+    (edit("config.json", model_type=["qwen2_5_vl"]), "reads no images"),
+    (weights(lambda tensors: tensors.pop(NORM)), "lacks 1 weights"),
+    (weights(lambda tensors: tensors.update({NORM: torch.ones(3)})), "in another shape"),
 ])
 def test_unusable_checkpoints_are_named(tiny, tmp_path, change, message):
     ref = broken(tiny, tmp_path, change)
