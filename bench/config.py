@@ -68,12 +68,12 @@ def parser() -> Parser:
     p.add_argument("--tasks", required=True, help=f"comma-separated: {', '.join(TASKS)}, or all")
     p.add_argument("--data", default=None, metavar="SOURCE", help="data folder, hub, or phantom")
     p.add_argument("--split", default=None, help="split of the data (default: each task's test split)")
-    p.add_argument("--out", type=Path, default=None, metavar="DIR", help="run folder (default: runs/<model>)")
+    p.add_argument("--out", type=_folder, default=None, metavar="DIR", help="run folder (default: runs/<model>)")
     p.add_argument("--limit", type=_positive("--limit"), default=None, metavar="N",
                    help="first N samples of each task; phantom is drawn to any number")
     p.add_argument("--controls", default="", metavar="NAMES", help=f"comma-separated: {', '.join(controls.names())}")
     p.add_argument("--judge", default="", metavar="JREF[,JREF]", help="score the reasoning (rules, openai:MODEL, ...)")
-    p.add_argument("--reward", default="dual", metavar="SPEC", help="reward used with --judge (default: dual)")
+    p.add_argument("--reward", default=None, metavar="SPEC", help="reward used with --judge (default: dual)")
     p.add_argument("--max-usd", type=float, default=None, metavar="X", help="stop judging cleanly at this cost")
     p.add_argument("--max-calls", type=_positive("--max-calls"), default=None, metavar="N",
                    help="stop judging cleanly after N calls")
@@ -97,10 +97,17 @@ def parser() -> Parser:
 def from_args(argv: Sequence[str] | None = None) -> RunConfig:
     """Parse and check. Raises UserError."""
     a = parser().parse_args(argv)
-    if not 0 <= a.temperature <= 10:
-        raise UserError(f"--temperature {a.temperature}: expected a number from 0 to 10")
-    if not 0 < a.top_p <= 1:
-        raise UserError(f"--top-p {a.top_p}: expected a number above 0, up to 1")
+    if a.temperature != 0 and not 0.01 <= a.temperature <= 10:  # below, the division leaves float32's range
+        raise UserError(f"--temperature {a.temperature}: expected 0 (greedy), or a number from 0.01 to 10")
+    if not 0.001 <= a.top_p <= 1:
+        raise UserError(f"--top-p {a.top_p}: expected a number from 0.001 to 1")
+    if a.max_usd is not None and not a.max_usd >= 0:
+        raise UserError(f"--max-usd {a.max_usd}: expected an amount of 0 or more")
+    judges = tuple(judge.strip() for judge in a.judge.split(",") if judge.strip())
+    for flag, given in (("--reward", a.reward), ("--max-usd", a.max_usd), ("--max-calls", a.max_calls)):
+        if given is not None and not judges:
+            raise UserError(f"{flag} {given} needs --judge: without a judge nothing is scored (python -m "
+                            "rewards.audit scores stored answers with a reward that asks none)")
     if a.data is None:
         a.data = os.environ.get("PATHVLM_DATA")
     if a.data is None:
@@ -111,7 +118,7 @@ def from_args(argv: Sequence[str] | None = None) -> RunConfig:
     require_writable(out)
     return RunConfig(
         model=a.model, tasks=tasks_named(a.tasks), data=a.data, out=out, split=a.split, limit=a.limit,
-        conditions=conditions, judges=tuple(j.strip() for j in a.judge.split(",") if j.strip()), reward=a.reward,
+        conditions=conditions, judges=judges, reward=a.reward or "dual",
         budget=Budget(a.max_usd, a.max_calls), retry_errors=a.retry_errors, quiet=a.quiet,
         decoding=Decoding(a.max_new_tokens, a.temperature, a.top_p, a.seed, max_pixels=a.max_pixels),
         options=Options(a.batch_size, a.device, a.dtype, a.base_url))
@@ -129,9 +136,13 @@ def tasks_named(text: str) -> tuple[str, ...]:
 
 def require_writable(out: Path) -> None:
     """Raise UserError when `out` cannot become a folder that this process writes into; creates nothing."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; expected a folder, or a name for a new one")
-    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    try:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out} is a file; expected a folder, or a name for a new one")
+        parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    except (OSError, ValueError) as problem:  # a name too long, a loop of links, a NUL
+        raise UserError(f"--out {str(out)[:80]!r} is no usable name for a folder ({problem}); choose another") \
+            from problem
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f"--out {out} cannot be written: no permission in {parent}; choose another folder")
 
@@ -142,6 +153,12 @@ def _known(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
         if name not in known:
             raise UserError(f"unknown {what} {name!r}{suggest(name, known)}; {what}s are {', '.join(known)}")
     return tuple(dict.fromkeys(names))
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():  # Path("") is the current folder, which nobody meant
+        raise UserError("--out is empty; expected a folder, or a name for a new one")
+    return Path(text)
 
 
 def _positive(flag: str) -> Any:

@@ -79,7 +79,11 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
     if stored is not None:
         manifest.require_same(stored, json.loads(json.dumps(described)), config.out)
         described = stored
-    config.out.mkdir(parents=True, exist_ok=True)
+    items = plan(shown, model, config.decoding, prompts.VERSION)
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"--out {config.out} cannot be made: {problem.strerror}; choose another folder") from problem
     with Journal(config.out / "samples.jsonl") as journal:
         if stored is None:
             if journal.done:
@@ -87,7 +91,6 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
             manifest.write_json(config.out / "manifest.json", described)
         if config.retry_errors:
             journal.drop_errors()
-        items = plan(shown, model, config.decoding, prompts.VERSION)
         generate(model, items, journal, quiet=config.quiet)
         journal.finish([item.key for item in items])
     return described
@@ -99,8 +102,9 @@ def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, An
     from bench.runfolder import RunFolder
 
     folder = RunFolder(config.out)
-    rows = aggregate.write_results(config.out / "samples.jsonl", config.out / "results.csv", model=config.model,
-                                   scores_path=config.out / "scores.jsonl")
+    rows = aggregate.write_results(
+        config.out / "samples.jsonl", config.out / "results.csv", scores_path=config.out / "scores.jsonl",
+        model=described["config"]["model"])  # the name the run began under; the checkpoint may have moved since
     described["warnings"] = [*aggregate.warnings(rows), *said]
     manifest.write_json(config.out / "manifest.json", described)
     images = {sample.image_sha256: sample.image for sample in samples}

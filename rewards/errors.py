@@ -66,7 +66,8 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
         sys.stderr.close()
         code = 1
     except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+        if problem.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EISDIR,
+                                 errno.ENOTDIR, errno.ENAMETOOLONG):
             raise
         where = f" ({problem.filename})" if problem.filename else ""
         print(f"error: cannot write{where}: {problem.strerror}; free space or choose another folder, "

@@ -140,11 +140,23 @@ MISTAKES = [
     (["--limit", "many"], "whole number of 1 or more"),
     (["--batch-size", "-1"], "whole number of 1 or more"),
     (["--max-new-tokens", "1.5"], "whole number of 1 or more"),
-    (["--temperature", "-1"], "expected a number from 0 to 10"),
+    (["--temperature", "-1"], "expected 0 (greedy), or a number from 0.01 to 10"),
+    (["--temperature", "1e-300"], "expected 0 (greedy), or a number from 0.01 to 10"),
+    (["--temperature", "nan"], "expected 0 (greedy), or a number from 0.01 to 10"),
     (["--temperature", "hot"], "invalid float value"),
-    (["--top-p", "0"], "expected a number above 0"),
+    (["--top-p", "0"], "expected a number from 0.001 to 1"),
+    (["--top-p", "1e-300"], "expected a number from 0.001 to 1"),
+    (["--max-usd", "-1"], "expected an amount of 0 or more"),
+    (["--max-usd", "1"], "--max-usd 1.0 needs --judge"),
+    (["--reward", "outcome"], "--reward outcome needs --judge"),
+    (["--base-url", "http://localhost:1"], "--base-url is for API backends"),
+    (["--max-new-tokens", "999999999"], "leaves no room for a question"),
+    (["--out", ""], "--out is empty"),
+    (["--out", "a" * 300], "no usable name for a folder"),
+    (["--out", "/proc/r"], "cannot be "),
     (["--dtype", "int3"], "expected one of float32"),
     (["--device", "warp9"], "not usable here"),
+    (["--device", "meta"], "not usable here"),
     (["--model", "no/such/model/here"], "no such folder"),
     (["--model", "gtp:x"], "no backend 'gtp'"),
     (["--out", "/dev/null/x"], "cannot be written"),
@@ -153,7 +165,8 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), MISTAKES, ids=[" ".join(map(str, change)) for change, _ in MISTAKES])
+@pytest.mark.parametrize(("change", "message"), MISTAKES,
+                         ids=[" ".join(map(str, change))[:40] for change, _ in MISTAKES])
 def test_mistakes_are_one_line_and_exit_2(tiny, data_root, tmp_path, capsys, monkeypatch, change, message):
     monkeypatch.delenv("PATHVLM_DATA", raising=False)
     given = {"--model": str(tiny), "--data": str(data_root), "--tasks": "ct", "--out": str(tmp_path / "r"),
@@ -164,6 +177,36 @@ def test_mistakes_are_one_line_and_exit_2(tiny, data_root, tmp_path, capsys, mon
     assert code == 2 and out == "" and len(lines) == 1, err
     assert lines[0].startswith("error: ") and message in lines[0]
     assert not (tmp_path / "r").exists(), "nothing half-written"
+
+
+def test_a_checkpoint_whose_chat_template_fails_leaves_no_folder_behind(tiny, data_root, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "tiny"
+    shutil.copytree(tiny, copy)
+    (copy / "chat_template.jinja").write_text("{{ raise_exception('text only') }}")
+    code, _, err = call(["--model", str(copy), "--data", str(data_root), "--tasks", "ct", "--out", str(tmp_path / "r")],
+                        capsys)
+    assert code == 2 and "no chat template that works (text only)" in err and not (tmp_path / "r").exists()
+
+
+def test_a_folder_where_a_file_should_be_is_one_line(tiny, data_root, tmp_path, capsys):
+    (tmp_path / "r" / "samples.jsonl").mkdir(parents=True)
+    code, _, err = call(["--model", str(tiny), "--data", str(data_root), "--tasks", "ct", "--max-new-tokens", "2",
+                         "--out", str(tmp_path / "r")], capsys)
+    assert code == 2 and err.splitlines()[-1].startswith("error: cannot write") and "Traceback" not in err
+
+
+def test_a_checkpoint_that_moved_is_the_same_run_under_its_first_name(tiny, data_root, tmp_path):
+    import shutil
+
+    moved, out = tmp_path / "moved", tmp_path / "r"
+    shutil.copytree(tiny, moved)
+    given = ["--data", str(data_root), "--tasks", "ct", "--max-new-tokens", "2", "--out", str(out), "--quiet"]
+    run.main(["--model", str(tiny), *given])
+    before = (out / "results.csv").read_bytes()
+    run.main(["--model", str(moved), *given])
+    assert (out / "results.csv").read_bytes() == before
 
 
 def test_an_unwritable_folder_and_a_file_in_its_place_are_named(tiny, data_root, tmp_path, capsys):
