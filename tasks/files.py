@@ -36,6 +36,8 @@ def read_json(path: Path, what: str) -> Any:
     except json.JSONDecodeError as problem:
         raise UserError(f"{what} is not valid JSON at line {problem.lineno} column {problem.colno} ({problem.msg}): "
                         f"{path}; download it again") from problem
+    except ValueError as problem:  # a number of thousands of digits
+        raise UserError(f"{what} cannot be read as JSON ({problem}): {path}; download it again") from problem
     except RecursionError as problem:
         raise UserError(f"{what} is nested too deeply to be a list of questions: {path}") from problem
 

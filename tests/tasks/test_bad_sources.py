@@ -95,6 +95,10 @@ class TestBrokenFile:
         root = broken(tmp_path / name, "[" * 100_000, write_file)
         assert message(task, root) == f"{what} is nested too deeply to be a list of questions: {tmp_path / name}"
 
+    def test_a_number_of_thousands_of_digits(self, task, name, what, tmp_path, write_file):
+        root = broken(tmp_path / name, f"[{'9' * 5000}]", write_file)
+        assert message(task, root).startswith(f"{what} cannot be read as JSON (Exceeds the limit")
+
     def test_a_folder_in_the_files_place(self, task, name, what, tmp_path):
         (tmp_path / name).mkdir(parents=True)
         assert message(task, tmp_path) == f"cannot read {what}: {tmp_path / name}: Is a directory"
