@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -116,25 +117,31 @@ class Draws:
 
 def intervals(drawn: Draws, pairs: Sequence[tuple[int, int]], level: float = 0.95) -> list[Interval]:
     """Intervals of many paired differences of columns at once, the same numbers as one by one and many times faster."""
-    found: list[Interval] = []
-    resamples = drawn.draws.shape[1]
-    step = max(1, CHUNK_CELLS // resamples)
-    for start in range(0, len(pairs), step):
-        block = pairs[start : start + step]
+    step = max(1, CHUNK_CELLS // drawn.draws.shape[1])
+    blocks = [pairs[start : start + step] for start in range(0, len(pairs), step)]
+
+    def measure(block: Sequence[tuple[int, int]]) -> list[Interval]:
         differences = drawn.draws[[a for a, _ in block]] - drawn.draws[[b for _, b in block]]
         tails = [_tail(level, units) if units > 1 else 0.5 for units in (drawn.units(p) for p in block)]
+        errors = np.std(differences, axis=1)
+        varied = np.ptp(differences, axis=1) >= FLAT
         ends = np.empty((len(block), 2))
         for tail in sorted(set(tails)):
             chosen = [i for i, t in enumerate(tails) if t == tail]
             ends[chosen] = _quantiles(differences[chosen], (tail, 1 - tail))
-        errors = np.std(differences, axis=1)
-        varied = np.ptp(differences, axis=1) >= FLAT
+        found = []
         for i, (a, b) in enumerate(block):
             usual = varied[i] and drawn.n_groups > 1
             limits = (float(ends[i, 0]), float(ends[i, 1])) if usual else None
             value, error = float(drawn.value[a] - drawn.value[b]), float(errors[i])
             found.append(drawn._named(value, differences[i], [a, b], level, limits, error))
-    return found
+        return found
+
+    if len(blocks) < 2:
+        return [interval for block in blocks for interval in measure(block)]
+    # numpy gives up the interpreter lock while it sorts, so two threads are nearly twice as fast.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return [interval for part in pool.map(measure, blocks) for interval in part]
 
 
 def _quantiles(rows: Floats, shares: tuple[float, float]) -> Floats:
