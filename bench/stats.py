@@ -10,67 +10,48 @@
 
 Questions about one image stand or fall together, so the unit of resampling is the image (`groups`), not the
 question. Inputs are plain numbers without NaN: the caller leaves missing values out and reports `n_scored / n`.
-The code is checked against scipy and statsmodels in the tests. McNemar, Holm and power are in `bench.significance` and
-can be had from here too. Must not import torch, transformers or lm_eval.
+The code is checked against scipy and statsmodels in the tests. Wilson and the ends of an interval are in
+`bench.interval`, McNemar, Holm and power in `bench.significance`; all can be had from here. Must not import torch,
+transformers or lm_eval.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.interval import (
+    BOOTSTRAP,
+    CONSTANT,
+    FLAT,
+    HIERARCHICAL,
+    TOO_FEW,
+    WILSON,
+    WILSON_GROUPS,
+    Floats,
+    Interval,
+    interval_of,
+    tail_share,
+    wilson,
+)
 from bench.significance import McNemar, detectable_difference, holm, mcnemar, mcnemar_p, normal_p
 
 __all__ = [
-    "Draws", "Interval", "McNemar", "cluster_bootstrap", "codes", "combine", "detectable_difference",
-    "hierarchical_bootstrap", "holm", "interval_of", "intervals", "mcnemar", "mcnemar_p", "normal_p", "over_seeds",
+    "BOOTSTRAP", "CONSTANT", "HIERARCHICAL", "TOO_FEW", "WILSON", "WILSON_GROUPS", "Draws", "Floats", "Interval",
+X
     "paired_cluster_bootstrap", "resample", "wilson",
 ]
-
-Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
 CHUNK_CELLS = 2_000_000
 """Resampling weights held at once: 16 MB whatever the number of samples and resamples."""
 
 NARROW = 3
-FLAT = 1e-12
-"""Resamples that spread less than this say that nothing varies."""
-BOOTSTRAP = "image-cluster bootstrap"
-HIERARCHICAL = "hierarchical bootstrap (seed, image)"
-WILSON = "wilson"
-WILSON_GROUPS = "wilson over images (no variation)"
-TOO_FEW = "none: one image"
-CONSTANT = "none: no variation"
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its interval. `low` and `high` are None where `method` says that there is none to give.
-
-    `error` is the resampled standard error, None where nothing was resampled.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-    n_groups: int
-    method: str
-    level: float = 0.95
-    error: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """True only for an interval that exists and lies wholly on one side of zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+"""Up to this many columns are summed by picking, more by a matrix of weights; the draws are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +103,7 @@ def intervals(drawn: Draws, pairs: Sequence[tuple[int, int]], level: float = 0.9
 
     def measure(block: Sequence[tuple[int, int]]) -> list[Interval]:
         differences = drawn.draws[[a for a, _ in block]] - drawn.draws[[b for _, b in block]]
-        tails = [_tail(level, units) if units > 1 else 0.5 for units in (drawn.units(p) for p in block)]
+        tails = [tail_share(level, units) if units > 1 else 0.5 for units in (drawn.units(p) for p in block)]
         errors = np.std(differences, axis=1)
         varied = np.ptp(differences, axis=1) >= FLAT
         ends = np.empty((len(block), 2))
@@ -151,20 +132,6 @@ def _quantiles(rows: Floats, shares: tuple[float, float]) -> Floats:
     above = np.minimum(below + 1, rows.shape[1] - 1)
     rows = np.partition(rows, sorted({*below.tolist(), *above.tolist()}), axis=1)
     return rows[:, below] + (rows[:, above] - rows[:, below]) * (places - below)
-
-
-def wilson(k: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for `k` of `n`, in [0, 1]; the whole range when `n` is 0 (Wilson 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    z = _z(0.5 + level / 2)
-    share = k / n
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    low = 0.0 if k == 0 else max(0.0, (centre - half) / scale)
-    high = 1.0 if k == n else min(1.0, (centre + half) / scale)
-    return low, high
 
 
 def codes(groups: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:
@@ -210,23 +177,6 @@ def combine(parts: Sequence[Draws]) -> Draws:
     value = np.mean([p.value for p in parts], axis=0)
     draws = np.mean([p.draws for p in parts], axis=0)
     return Draws(value, draws, sum(p.n for p in parts), min(p.n_groups for p in parts), parts[0].seeds)
-
-
-def interval_of(
-    value: float, draws: Floats, *, n: int, n_groups: int, level: float = 0.95, paired: bool = False
-) -> Interval:
-    """Percentile interval of resampled values, widened for few groups (Hesterberg 2015, "expanded percentile").
-
-    Where every resample says the same, the bootstrap has nothing to say: a share of 0 or 1 (or a paired difference
-    of -1, 0 or 1) then gets Wilson's interval over groups and its own method name; other values get none.
-    """
-    if n_groups < 2:
-        return Interval(value, None, None, n, n_groups, TOO_FEW, level)
-    if float(np.ptp(draws)) < FLAT:
-        return _constant(value, n, n_groups, level, paired)
-    tail = _tail(level, n_groups)
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval(value, float(low), float(high), n, n_groups, BOOTSTRAP, level)
 
 
 def cluster_bootstrap(
@@ -310,29 +260,3 @@ def _weights(rng: np.random.Generator, rows: int, n: int) -> Floats:
     picks = rng.integers(0, n, size=(rows, n), dtype=np.int64)
     picks += (np.arange(rows, dtype=np.int64) * n)[:, None]
     return np.bincount(picks.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-
-
-def _constant(value: float, n: int, n_groups: int, level: float, paired: bool) -> Interval:
-    nearest = round(value)
-    if abs(value - nearest) > 1e-9 or nearest not in ((-1, 0, 1) if paired else (0, 1)):
-        return Interval(value, None, None, n, n_groups, CONSTANT, level)
-    low, high = wilson(abs(nearest) * n_groups, n_groups, level)
-    if paired and nearest == 0:
-        low = -high
-    elif nearest == -1:
-        low, high = -high, -low
-    return Interval(value, low, high, n, n_groups, WILSON_GROUPS, level)
-
-
-@cache
-def _z(probability: float) -> float:
-    return NormalDist().inv_cdf(probability)
-
-
-@cache
-def _tail(level: float, n_groups: int) -> float:
-    """Tail share of the expanded percentile interval: the t quantile and n/(n-1) put back what resampling loses."""
-    from scipy.special import ndtr, stdtrit
-
-    quantile = float(stdtrit(n_groups - 1, (1 - level) / 2))
-    return float(ndtr(math.sqrt(n_groups / (n_groups - 1)) * quantile))
