@@ -42,7 +42,8 @@ from bench.significance import McNemar, detectable_difference, holm, mcnemar, mc
 
 __all__ = [
     "BOOTSTRAP", "CONSTANT", "HIERARCHICAL", "TOO_FEW", "WILSON", "WILSON_GROUPS", "Draws", "Floats", "Interval",
-X
+    "McNemar", "cluster_bootstrap", "codes", "combine", "detectable_difference", "hierarchical_bootstrap", "holm",
+    "interval_of", "intervals", "mcnemar", "mcnemar_p", "normal_p", "over_seeds",
     "paired_cluster_bootstrap", "resample", "wilson",
 ]
 
