@@ -14,6 +14,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
+import torch
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
@@ -53,7 +54,7 @@ class PathVLM(LM):
 
     MULTIMODAL = True  # lm-eval asks for this before it hands over images
 
-    def __init__(self, pretrained: str, batch_size: int | str = 16, device: str | None = None,
+    def __init__(self, pretrained: str = "", batch_size: int | str = 16, device: str | None = None,
                  dtype: str | None = None, max_new_tokens: int = 1024,
                  max_pixels: int | None = None, seed: int = 0, **unknown: Any) -> None:
         super().__init__()
@@ -61,8 +62,17 @@ class PathVLM(LM):
         if unknown:
             raise UserError(f"unknown model argument {sorted(unknown)}; expected pretrained, batch_size, device, "
                             "dtype, max_new_tokens, max_pixels, seed")
-        self.decoding = Decoding(int(max_new_tokens), seed=int(seed), max_pixels=max_pixels and int(max_pixels))
-        self.model: Any = resolve(pretrained, self.decoding, Options(int(batch_size), device or None, dtype))
+        if not pretrained:
+            raise UserError("no model given: add pretrained=CKPT to --model_args")
+        if device == "cuda:0" and not torch.cuda.is_available():
+            device = None  # lm-eval 0.4.13 says cuda:0 where nobody named a device; its own models do the same
+        try:
+            batch = int(batch_size)
+            self.decoding = Decoding(int(max_new_tokens), seed=int(seed), max_pixels=max_pixels and int(max_pixels))
+        except ValueError as problem:
+            raise UserError(f"a model argument is no whole number ({problem}); check batch_size, max_new_tokens, "
+                            "max_pixels and seed") from problem
+        self.model: Any = resolve(pretrained, self.decoding, Options(batch, device or None, dtype))
 
     @property
     def tokenizer_name(self) -> str:

@@ -38,7 +38,10 @@ def describe(config: dict[str, Any], model: dict[str, Any], data: dict[str, Any]
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of what ran, None for a package that is not installed; `commit` of a source checkout, None elsewhere."""
+    """Versions of what ran, None for a package that is not installed; `commit` of a source checkout, None elsewhere.
+
+    A commit ends in "-dirty" where tracked files differ from it.
+    """
     found: dict[str, str | None] = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
@@ -69,6 +72,14 @@ def require_same(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -
                             "--out, or repeat that run's settings to continue it")
 
 
+def note_continuation(stored: dict[str, Any], now: dict[str, Any]) -> None:
+    """Add to `stored["continued"]` how a resumed part was executed, where that differs from the part before it."""
+    parts = stored.get("continued", [])
+    names = ("execution", "versions")
+    if any(now[name] != (parts[-1] if parts else stored).get(name) for name in names):
+        stored["continued"] = [*parts, {"created": now["created"], **{name: now[name] for name in names}}]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write all or nothing."""
     draft = path.with_suffix(path.suffix + ".draft")
@@ -97,8 +108,8 @@ def _commit() -> str | None:
     if not (here.parent / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5,
-                              check=False)
+        done = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+                              capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

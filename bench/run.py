@@ -74,11 +74,10 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
     shown = [presented for condition in config.conditions for task in config.tasks
              for presented in controls.present(condition, [s for s in samples if s.task == task], config.decoding.seed)]
     model = resolve(config.model, config.decoding, config.options)
-    described = manifest.describe(config.binding(), model.describe(), data, {"version": prompts.VERSION}, parse.VERSION,
-                                  config.execution())
+    now = manifest.describe(config.binding(), model.describe(), data, {"version": prompts.VERSION}, parse.VERSION,
+                            config.execution())
     if stored is not None:
-        manifest.require_same(stored, json.loads(json.dumps(described)), config.out)
-        described = stored
+        manifest.require_same(stored, json.loads(json.dumps(now)), config.out)
     items = plan(shown, model, config.decoding, prompts.VERSION)
     try:
         config.out.mkdir(parents=True, exist_ok=True)
@@ -88,12 +87,15 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
         if stored is None:
             if journal.done:
                 raise UserError(f"{config.out} holds answers without a manifest.json; choose another --out")
-            manifest.write_json(config.out / "manifest.json", described)
+            manifest.write_json(config.out / "manifest.json", now)
         if config.retry_errors:
             journal.drop_errors()
+        if stored is not None and any(item.key not in journal.done for item in items):
+            manifest.note_continuation(stored, now)
+            manifest.write_json(config.out / "manifest.json", stored)
         generate(model, items, journal, quiet=config.quiet)
         journal.finish([item.key for item in items])
-    return described
+    return stored or now
 
 
 def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, Any], said: Sequence[str]) -> None:

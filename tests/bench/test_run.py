@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import run
-from rewards.errors import run_cli
+from rewards.errors import UserError, run_cli
 from rewards.types import CONTRACTS
 
 FIELDS = {"suite", "task", "id", "group", "condition", "question", "options", "answer_index", "question_type",
@@ -209,6 +209,22 @@ def test_a_checkpoint_that_moved_is_the_same_run_under_its_first_name(tiny, data
     assert (out / "results.csv").read_bytes() == before
 
 
+def test_the_manifest_says_how_a_resumed_part_was_executed(tiny, data_root, tmp_path, monkeypatch):
+    out = tmp_path / "r"
+    given = ["--model", str(tiny), "--data", str(data_root), "--tasks", "ct", "--max-new-tokens", "2", "--out", str(out),
+             "--quiet"]
+    run.main(given)
+    whole = (out / "samples.jsonl").read_bytes()
+    for parts, versions in ((None, {}), (1, {"torch": "9"}), (1, {"torch": "9"}), (2, {"torch": "10"})):
+        if versions:
+            (out / "samples.jsonl").write_bytes(whole.partition(b"\n")[0] + b"\n")
+            monkeypatch.setattr(run.manifest, "versions", lambda found=versions: found)
+        run.main(given)
+        stored = json.loads((out / "manifest.json").read_text())
+        assert len(stored.get("continued", ())) == (parts or 0) and stored["versions"].get("platform")
+    assert [part["versions"]["torch"] for part in stored["continued"]] == ["9", "10"]
+
+
 def test_an_unwritable_folder_and_a_file_in_its_place_are_named(tiny, data_root, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     code, _, err = call(["--model", str(tiny), "--data", str(data_root), "--tasks", "ct", "--out",
@@ -303,12 +319,26 @@ def test_two_suites_of_names_do_not_leak_paths_into_prompts(finished, data_root)
         assert row["id"] not in row["question"] and str(data_root) not in json.dumps(row["question"])
 
 
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({}, "no model given"),
+    ({"pretrained": "x", "batch_size": "auto"}, "no whole number"),
+    ({"pretrained": "x", "max_pixels": "many"}, "no whole number"),
+    ({"pretrained": "x", "colour": "red"}, "unknown model argument"),
+    ({"pretrained": "x"}, "no such folder"),
+])
+def test_wrong_model_arguments_in_lm_eval_are_named(arguments, message):
+    from bench.harness import PathVLM
+
+    with pytest.raises(UserError, match=message):
+        PathVLM(**arguments)
+
+
 @pytest.mark.slow
 def test_lm_eval_gives_the_accuracy_of_bench_run(talkative, data_root, tmp_path):
     tasks_folder = Path(run.__file__).parent.parent / "tasks"
     done = subprocess.run(
         [sys.executable, "-m", "bench.lm_eval", "run", "--model", "pathvlm", "--model_args",
-         f"pretrained={talkative},dtype=float32", "--device", "cpu", "--include_path", str(tasks_folder),
+         f"pretrained={talkative},dtype=float32", "--include_path", str(tasks_folder),
          "--tasks", "path,ct,derm,fundus,oct", "--metadata", json.dumps({"data": str(data_root)}), "--gen_kwargs",
          "max_gen_toks=48", "--batch_size", "4", "--output_path", str(tmp_path / "h"), "--log_samples"],
         capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False)
