@@ -7,6 +7,7 @@ Text from data or models is shown with control characters visible and without ma
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,32 +30,39 @@ def print_table(rows: Iterable[Row], console: Console | None = None) -> None:
     from rich.text import Text
 
     found = list(rows)
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 2 * WIDE)  # a file or a pipe has no edge
     lines = by_task(found)
     several = len({model for model, *_ in lines}) > 1
     conditions = {condition for *_, condition, _ in lines} != {"plain"}
-    # On a narrow terminal only the default contract keeps its interval; results.csv has them all.
+    # On a narrow terminal only the default contract keeps its interval, and a run with controls has no room for the
+    # last two columns; results.csv has them all.
+    narrow = console.width < WIDE
     contracts = ("letter", "strict", "omnimed")
-    shown = {c: share if c == "letter" or console.width >= WIDE else partial(plain, scale=100) for c in contracts}
-    suites = len({suite for _, suite, *_ in lines}) > 1
+    shown = {c: share if c == "letter" or not narrow else partial(plain, scale=100) for c in contracts}
+    last = {"read": ("parse_rate", "letter"), "cap": ("cap_rate", ""), "format": ("format_rate", ""),
+            "tokens": ("tokens_mean", "")}
+    if narrow and conditions:
+        del last["format"], last["tokens"]
+    suites = sorted({suite for _, suite, *_ in lines})
+    places = {(suite, task) for _, suite, task, *_ in lines}
+    ambiguous = len({task for _, task in places}) < len(places)
     names = "" if several or not lines else f"{one_line(lines[0][0], 60)}: "
-    names += "" if suites or not lines else f"{one_line(lines[0][1], 40)}, "
+    names += "" if ambiguous or not lines else f"{one_line(', '.join(suites), 60)}, "
     table = Table(title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     table.title = Text(f"{names}accuracy in %, 95 % interval resampled by image")
     for name, wanted in (("model", several), ("task", True), ("condition", conditions)):
         if wanted:
             table.add_column(name, overflow="fold", min_width=9)
-    for name in ("n", *contracts, "read", "cap", "format", "tokens"):
+    for name in ("n", *contracts, *last):
         table.add_column(name, justify="right", no_wrap=True)
     for model, suite, task, condition, cell in lines:
         scored, n = cell["n"]
-        labels = [model] * several + [f"{suite}/{task}" if suites else task] + [condition] * conditions
+        labels = [model] * several + [f"{suite}/{task}" if ambiguous else task] + [condition] * conditions
         table.add_row(
             *(Text(one_line(label, 60)) for label in labels),
             str(n) if scored == n else f"{scored}/{n}",
             *(Text(shown[c](cell.get(("accuracy", c)))) for c in contracts),
-            *(plain(cell.get(key), 100) for key in (("parse_rate", "letter"), ("cap_rate", ""), ("format_rate", ""))),
-            plain(cell.get(("tokens_mean", "")), 1),
+            *(plain(cell.get(key), 1 if name == "tokens" else 100) for name, key in last.items()),
         )
     console.print(table)
     for warning in aggregate.warnings(found):

@@ -188,3 +188,26 @@ def test_the_terminal_table_shows_intervals_and_warnings_without_obeying_the_dat
     assert "omnimedvqa, accuracy in %" in text
     assert "75.0 [" in text
     assert "warning: omnimedvqa/ct (plain): 5.0% of the answers were cut off" in text
+
+
+def test_a_narrow_terminal_cuts_no_column_off():
+    import io
+
+    from rich.console import Console
+
+    from bench.report import print_table
+
+    rows = [{**row, "suite": suite, "task": task, "condition": condition}
+            for suite, task in (("pathmmu", "path"), ("omnimedvqa", "fundus")) for row in rows_of([True, False] * 20)
+            for condition in ("plain", "shuffled-image")]
+    out = io.StringIO()
+    print_table(aggregate(rows, model="m", resamples=500), Console(file=out, width=80))
+    title, _, table = out.getvalue().partition("\n")
+    assert "m: omnimedvqa, pathmmu, accuracy in %" in title and max(map(len, table.splitlines())) <= 80
+    header, _, *lines = [line for line in table.splitlines() if line.strip()][:6]
+    assert header.split() == ["task", "condition", "n", "letter", "strict", "omnimed", "read", "cap"]
+    assert [line.split()[:3] for line in lines] == [
+        [task, condition, "40"] for task in ("fundus", "path") for condition in ("plain", "shuffled-image")]
+    whole = io.StringIO()
+    print_table(aggregate(rows, model="m", resamples=500), Console(file=whole, width=200))
+    assert "tokens" in whole.getvalue()
