@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"--{name} {getattr(args, name)}: expected 10 or more")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
+    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
+        raise UserError(f"--out {args.out}: expected a file in a folder that exists")
     figures: dict[str, Any] = {"seed": args.seed}
     fine = True
     if args.what in ("baselines", "all"):

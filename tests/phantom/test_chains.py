@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
+from rewards.errors import UserError
 from rewards.judges.protocols.events import rubric_events, scores
 from rewards.types import LETTERS
 from tasks.phantom.chains import FAMILIES, STEPS, gold, wordings
@@ -185,6 +186,11 @@ def test_wordings_of_all_families_have_all_slots():
         assert all("{value}" in style["lead"] + style["no"] for style in words["elimination"])
     with pytest.raises(ValueError, match="unknown wording family 'loud'"):
         wordings("loud")
+
+
+def test_the_check_command_refuses_a_file_it_could_not_write_before_it_works(tmp_path):
+    with pytest.raises(UserError, match="in a folder that exists"):
+        main(["defects", "--chains", "10", "--out", str(tmp_path / "none" / "cells.json")])
 
 
 def test_the_check_command_reports_both_tables(capsys, tmp_path):
