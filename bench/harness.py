@@ -88,7 +88,7 @@ class PathVLM(LM):
         return "applied by the pathvlm backend" if chat_template else ""
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Answers in the order of `requests`. Raises RuntimeError where a row could not be answered.
+        """Answers in the order of `requests`. Raises UserError where a row could not be answered.
 
         lm-eval has no missing values: a row that failed would count as wrong, so the whole call fails and names it;
         `bench.run` keeps going and reports such rows apart.
@@ -102,8 +102,8 @@ class PathVLM(LM):
         answers: dict[int, str] = {}
         for index, completion in tqdm(self.model.generate(prepared), total=len(prepared), disable=disable_tqdm):
             if completion.error:
-                raise RuntimeError(f"request {index} could not be answered: {completion.error}; "
-                                   "python -m bench.run goes on past such rows and reports them")
+                raise UserError(f"request {index} could not be answered: {completion.error}; "
+                                "python -m bench.run goes on past such rows and reports them")
             answers[index] = completion.text
             self.cache_hook.add_partial("generate_until", requests[index].args[:2], completion.text)
         return [answers[index] for index in range(len(prepared))]

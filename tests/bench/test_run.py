@@ -211,8 +211,8 @@ def test_a_checkpoint_that_moved_is_the_same_run_under_its_first_name(tiny, data
 
 def test_the_manifest_says_how_a_resumed_part_was_executed(tiny, data_root, tmp_path, monkeypatch):
     out = tmp_path / "r"
-    given = ["--model", str(tiny), "--data", str(data_root), "--tasks", "ct", "--max-new-tokens", "2", "--out", str(out),
-             "--quiet"]
+    given = ["--model", str(tiny), "--data", str(data_root), "--tasks", "ct", "--max-new-tokens", "2", "--quiet",
+             "--out", str(out)]
     run.main(given)
     whole = (out / "samples.jsonl").read_bytes()
     for parts, versions in ((None, {}), (1, {"torch": "9"}), (1, {"torch": "9"}), (2, {"torch": "10"})):
