@@ -11,6 +11,7 @@ made smaller with --variants, --runs and --samples. Writing the synthetic runs i
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import statistics
 import subprocess
@@ -106,7 +107,7 @@ def build(runs: int, samples: int) -> None:
         start = time.perf_counter()
         folders = [make(place, i, samples, True) for i in range(runs)]
         print(f"{runs} runs x {samples} samples written in {time.perf_counter() - start:.0f} s (not counted)")
-        start = time.perf_counter()
+        start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "leaderboards.build", *map(str, folders), "--out", str(place / "out")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         peak = [0]
@@ -114,10 +115,11 @@ def build(runs: int, samples: int) -> None:
         watcher.start()
         code = process.wait()
         watcher.join()
-        seconds = time.perf_counter() - start
+        seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
         written = sum(p.stat().st_size for p in (place / "out").rglob("*") if p.is_file()) / 2**20
-        print(f"  build {seconds:.1f} s, at most {peak[0] / 2**30:.2f} GiB in all processes together, "
-              f"{written:.0f} MiB written, exit {code}")
+        print(f"  build {seconds:.1f} s ({cpu:.1f} CPU-seconds), at most {peak[0] / 2**30:.2f} GiB in all processes "
+              f"together, {written:.0f} MiB written, exit {code}")
     finally:
         shutil.rmtree(place)
 

@@ -21,12 +21,20 @@ Dot = tuple[str, float, float | None, float | None]
 """(label, value, low, high); without an interval the ends are None."""
 
 
-def whiskers(title: str, rows: Sequence[Dot], *, zero: bool = False, scale: float = 100, digits: int = 1) -> Markup:
-    """Dots with whiskers, a row each. `zero` draws bars from a zero line (differences) instead of dots."""
+def whiskers(
+    title: str, rows: Sequence[Dot], *, zero: bool = False, scale: float = 100, digits: int = 1,
+    domain: tuple[float, float] | None = None,
+) -> Markup:
+    """Dots with whiskers, a row each. `zero` draws bars from a zero line (differences) instead of dots.
+
+    The axis spans the data, and at least `domain` (in drawn units) where that is given.
+    """
     ends = [scale * x for _, *values in rows for x in values if x is not None]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
+    if domain is not None:
+        low, high = min(low, domain[0]), max(high, domain[1])
     low, high, step = _nice(low, high)
     span = WIDTH - LEFT - RIGHT
 

@@ -62,10 +62,16 @@ def _board(board: Board, reference: str | None) -> dict[str, Any]:
         "phantom": "phantom" in board.suites, "tasks": tasks,
         "key": [(one_line(k, 80), one_line(v, 160)) for k, v in flatten(board.key) if not k.startswith("tasks")],
         "rows": [_row(row, tasks) for row in board.rows],
-        "judges": sorted({place for row in board.rows for place in row.parts if place[1] != "total"}),
+        "judges": _judged(board),
         "charts": list(_charts(board, reference)),
         "matrix": _pair_matrix(board),
     }
+
+
+def _judged(board: Board) -> list[tuple[str, str]]:
+    """(judge, part) of the parts that a judge gave; format and accuracy stand in columns of their own already."""
+    known = {place for row in board.rows for place in row.parts}
+    return sorted(place for place in known if place[1] not in ("total", "format", "accuracy"))
 
 
 def _row(row: Row, tasks: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -95,19 +101,20 @@ def _charts(board: Board, reference: str | None) -> Iterator[tuple[str, str, Mar
     order = sorted(board.rows, key=_stage) if stages else list(board.rows)
     main = "path" if "path" in board.tasks else board.tasks[0]
     title = "Accuracy by training stage" if stages else "Accuracy"
-    for task, heading in dict.fromkeys([(main, f"in domain ({main})"), ("", "mean of tasks")]):
+    first = (main, "in domain (path)" if main == "path" else main)
+    for task, heading in (first, ("", "mean of tasks")):
         dots = [(_label(r), i.value, i.low, i.high) for r in order
                 if (i := r.accuracy.get((task, "letter"))) is not None]
         if dots and (task or len(board.tasks) > 1):
             yield f"{title}, {heading}", "Percent under the letter contract with 95 % intervals.", whiskers(title, dots)
     yield from _transfer_charts(board, reference)
-    for place in sorted({p for row in board.rows for p in row.parts if p[1] != "total"}):
+    for place in _judged(board):
         dots = [(_label(r), i.value, i.low, i.high) for r in order if (i := r.parts.get(place)) is not None]
         yield (f"Reward part {place[1]} by {place[0]}", "Mean in [0, 1], answers that could not be scored left out.",
-               whiskers(place[1], dots, scale=1, digits=3))
+               whiskers(place[1], dots, scale=1, digits=3, domain=(0, 1)))
     lengths = [(_label(r), v, None, None) for r in order if (v := r.rates.get("tokens_mean")) is not None]
     if lengths:
-        yield "Length", "Mean tokens of an answer.", whiskers("Length", lengths, scale=1)
+        yield "Length", "Mean tokens of an answer.", whiskers("Length", lengths, scale=1, domain=(0, 1))
     if board.agreement:
         labels = sorted({label for pair in board.agreement for label in pair})
         yield ("Judge consistency", "Spearman correlation of the judged parts' mean over answers that both scored.",
@@ -153,6 +160,7 @@ def _pair_matrix(board: Board) -> dict[str, Any] | None:
 def _variant(board: Board, row: Row) -> dict[str, Any]:
     run = row.entry.runs[0]
     training = run.training
+    recipe = {name: value for name, value in training.items() if name != "curves"}
     plots = []
     loaded = training.get("curves")
     for name, points in sorted(loaded.items()) if isinstance(loaded, Mapping) else ():
@@ -168,8 +176,7 @@ def _variant(board: Board, row: Row) -> dict[str, Any]:
     return {
         "board": board.id, "id": row.id, "name": one_line(row.entry.variant.name, 80), "rank": row.rank,
         "model": one_line(run.model, 200), "warnings": row.warnings, "curves": plots, "results": results,
-        "recipe": [(one_line(k, 80), one_line(v, 300)) for k, v in flatten({**training, "curves": {}})][:200]
-        if training else [],
+        "recipe": [(one_line(k, 80), one_line(v, 300)) for k, v in flatten(recipe)][:200] if recipe else [],
         "provenance": [[(one_line(k, 120), one_line(v, 300)) for k, v in flatten(r.manifest)][:200]
                        for r in row.entry.runs],
         "controls": sorted((c, t, f"{100 * v:.1f}") for (c, t), v in row.controls.items()),
