@@ -65,6 +65,7 @@ def _board(board: Board, reference: str | None) -> dict[str, Any]:
         "judges": _judged(board),
         "charts": list(_charts(board, reference)),
         "matrix": _pair_matrix(board),
+        "referenced": reference in {row.entry.variant.name for row in board.rows},
     }
 
 

@@ -184,6 +184,10 @@ def test_the_page_shows_transfer_only_against_a_named_reference(tmp_path):
     page = (tmp_path / "out" / "index.html").read_text()
     for name in (*OUT_OF_DOMAIN, "mean of four"):
         assert f"Out of domain against base: {name}" in page
+    lone = write_run(tmp_path / "lone", {"ct": [True, False]}, model="lone", suite="phantom", results=True)
+    build([*runs, str(lone)], tmp_path / "out", resamples=300, reference="base")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("is not on this board, so no transfer is shown here") == 1
 
 
 def test_controls_costs_training_and_judges_reach_the_page(tmp_path):
