@@ -26,7 +26,13 @@ Prepare = Callable[[Sequence[int]], tuple[list[int], Any, dict[int, str]]]
 
 @torch.inference_mode()
 def decode(engine: Engine, prepare: Prepare, order: Sequence[int], width: int) -> Iterator[tuple[int, Completion]]:
-    """Answer the requests in `order`, `width` at a time, preparing the next batch while one is generated."""
+    """Answer the requests in `order`, `width` at a time, preparing the next batch while one is generated.
+
+    With a temperature one at a time: `model.generate` draws a whole batch from one random stream, and an answer must
+    not depend on which rows it sat with.
+    """
+    if engine.decoding.temperature:
+        width = 1
     todo = deque(order)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as pool:
         upcoming = pool.submit(prepare, _next(todo, width))

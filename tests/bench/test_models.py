@@ -56,6 +56,19 @@ def test_sampling_is_reproducible_and_does_not_depend_on_the_batch(talkative, re
     assert texts(drawn) != texts(answers(talkative, requests, 4, temperature=1.0, top_p=0.9, seed=4))
 
 
+def test_sampling_in_the_static_path_does_not_depend_on_the_batch_either(talkative, requests):
+    asked = requests[:6]
+    model = resolve(str(talkative), Decoding(12, temperature=1.0), Options(dtype="float32", device="cpu"))
+    prompts = [model.render(request) for request in asked]
+    model.engine.seeds = dict(enumerate(range(6)))
+
+    def drawn(order, width):
+        found = static.decode(model.engine, lambda batch: model.prepare(batch, prompts, asked), order, width)
+        return texts(dict(found))
+
+    assert drawn([0, 1, 2, 3, 4, 5], 1) == drawn([5, 3, 1, 0, 2, 4], 4)
+
+
 def test_generation_ends_at_the_closing_tag_and_keeps_it(tiny, requests, monkeypatch):
     model = resolve(str(tiny), Decoding(max_new_tokens=60), Options(batch_size=4, device="cpu"))
     script = model.processor.tokenizer("<think>x</think><answer>B) y</answer> and more")["input_ids"]
