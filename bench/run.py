@@ -33,7 +33,7 @@ def run(config: RunConfig) -> Path:
     rewards = score.rewards_of(config.out, config.reward, config.judges, config.budget)
     described = answer(config, samples, data, stored)
     said = score.score(config.out, samples, rewards, config.quiet) + score.same_judge(config.model, rewards)
-    finish(config, samples, described, said)
+    finish(config, samples, {**described, "rewards": score.judged(described.get("rewards", []), rewards)}, said)
     return config.out
 
 
@@ -102,6 +102,7 @@ def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, An
     """Stage three: `results.csv`, `report.html`, the table and the warnings; `said` are those of the judges."""
     from bench import aggregate, report
     from bench.runfolder import RunFolder
+    from bench.thumbnail import store_thumbnails
 
     folder = RunFolder(config.out)
     rows = aggregate.write_results(
@@ -117,6 +118,7 @@ def finish(config: RunConfig, samples: Sequence[Sample], described: dict[str, An
 
     report.write_report(config.out / "report.html", rows=rows, samples=folder.samples(), manifest=described,
                         image=shown, scores=folder.scores())
+    store_thumbnails(config.out, (sample.image for sample in samples))  # for the leaderboard's sample browser
     if not config.quiet:
         report.print_table(rows)
         for text in said:

@@ -62,6 +62,14 @@ def score(folder: Path, samples: Sequence[Sample], rewards: Sequence[Reward], qu
     return asyncio.run(all_of_them())
 
 
+def judged(before: Sequence[Mapping[str, Any]], rewards: Sequence[Reward]) -> list[dict[str, Any]]:
+    """What the manifest says of stage two: every reward that has scored this run, by fingerprint, with its judge."""
+    found = {str(entry["fingerprint"]): dict(entry) for entry in before}
+    found |= {reward.fingerprint: {"fingerprint": reward.fingerprint, "reward": reward.name,
+                                   "judge": reward.judge_identity} for reward in rewards}
+    return list(found.values())
+
+
 def same_judge(model: str, rewards: Sequence[Reward]) -> list[str]:
     """A warning for each judge that also trained the checkpoint, as its manifest tells; [] when it tells nothing."""
     path = BUILT_IN.get(model, Path(model)) / "manifest.json"

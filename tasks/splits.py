@@ -73,7 +73,10 @@ def build(data: str | Path, out: Path, sizes: Mapping[str, int], nested: Mapping
                    "questions": len(pool), "unused": len(pool) - wanted, "data_sha256": digest(pool),
                    "left_out": loaded.reasons()},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"--out {out} cannot be made ({problem.strerror}); choose another folder") from problem
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
         folder = Path(temporary) / "splits"
         folder.mkdir()

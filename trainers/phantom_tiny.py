@@ -13,6 +13,7 @@ Lives above `bench`, whose tiny builder and processor it uses; the loop is trans
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -168,12 +169,14 @@ def train(model: Any, examples: Sequence[Example], pixels: Any, processor: Any, 
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, **images,
                 "mm_token_type_ids": (ids == processor.image_token_id).int()}
 
+    scratch = tempfile.TemporaryDirectory()  # nothing is saved there; without a name it would be the working folder
     arguments = TrainingArguments(
-        max_steps=settings.steps[stage], per_device_train_batch_size=settings.batch,
+        output_dir=scratch.name, max_steps=settings.steps[stage], per_device_train_batch_size=settings.batch,
         learning_rate=settings.learning_rates[stage], lr_scheduler_type="cosine", warmup_steps=100, adam_beta2=0.98,
         weight_decay=0.01, max_grad_norm=1.0, logging_steps=100, save_strategy="no", report_to=[], seed=settings.seed,
         remove_unused_columns=False, bf16=True, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False)
     Trainer(model=model, args=arguments, train_dataset=list(examples), data_collator=collate).train()
+    scratch.cleanup()
 
 
 if __name__ == "__main__":

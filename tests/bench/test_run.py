@@ -357,3 +357,35 @@ def test_lm_eval_gives_the_accuracy_of_bench_run(talkative, data_root, tmp_path)
         for line in path.read_text().splitlines():
             logged = json.loads(line)
             assert logged["resps"][0][0] == texts[logged["doc"]["task"], logged["doc"]["id"]]
+
+
+def test_judges_leave_their_name_their_scores_and_thumbnails_for_the_leaderboard(tiny, tmp_path):
+    arguments = ["--model", str(tiny), "--data", "phantom", "--tasks", "ct", "--limit", "4", "--max-new-tokens", "4",
+                 "--controls", "blind", "--quiet", "--out", str(tmp_path / "r"), "--judge", "rules"]
+    run.main(arguments)
+    scores = [json.loads(line) for line in (tmp_path / "r" / "scores.jsonl").read_text().splitlines()]
+    assert len(scores) == 4 and {score["condition"] for score in scores} == {"plain"}, "controls are not judged"
+    told = json.loads((tmp_path / "r" / "manifest.json").read_text())["rewards"]
+    assert [entry["fingerprint"] for entry in told] == [scores[0]["fingerprint"]]
+    assert told[0]["reward"] == "dual" and told[0]["judge"]["backend"].startswith("rules")
+    images = {row["image_sha256"] for row in rows(tmp_path / "r")}
+    assert {path.stem for path in (tmp_path / "r" / "thumbnails").iterdir()} == images
+    before = (tmp_path / "r" / "scores.jsonl").read_bytes()
+    run.main(arguments[:-2])  # without a judge: earlier scores stay
+    assert (tmp_path / "r" / "scores.jsonl").read_bytes() == before
+    assert json.loads((tmp_path / "r" / "manifest.json").read_text())["rewards"] == told
+
+
+def test_the_judge_that_trained_a_checkpoint_is_named(tiny, tmp_path, capsys):
+    import shutil
+
+    from rewards import load
+
+    trained = tmp_path / "trained"
+    shutil.copytree(tiny, trained)
+    (trained / "manifest.json").write_text(json.dumps({"reward": {"judge": load("dual", "rules").judge_identity}}))
+    run.main(["--model", str(trained), "--data", "phantom", "--tasks", "ct", "--limit", "2", "--max-new-tokens", "2",
+              "--out", str(tmp_path / "r"), "--judge", "rules"])
+    assert "judged this checkpoint during training" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    assert any("no independent evidence" in text for text in manifest["warnings"])
