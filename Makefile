@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check publish clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -25,6 +25,16 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The published phantom board: phantom-tiny beside a checkpoint that learned nothing.
+RUN := $(BIN)/python -m bench.run --data phantom --tasks all --limit 60 --controls blind,shuffled-image \
+	--judge rules --max-new-tokens 128
+publish: $(STAMP)
+	test -d runs/untrained-checkpoint || $(BIN)/python -m bench.tiny runs/untrained-checkpoint
+	$(RUN) --model runs/untrained-checkpoint --out runs/published/untrained
+	$(RUN) --model phantom-tiny --out runs/published/phantom-tiny
+	$(BIN)/python -m leaderboards.publish --add untrained=runs/published/untrained \
+		--add phantom-tiny=runs/published/phantom-tiny
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

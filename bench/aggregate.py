@@ -162,7 +162,7 @@ def warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             said.append(f"{place}: {metric} is missing for {n - scored} of {n} answers; "
                         "its mean counts the others only")
     for (suite, task, condition), values in accuracy.items():
-        if task == OUT_OF_DOMAIN_TASK or len(values) < 2:
+        if task == OUT_OF_DOMAIN_TASK or condition != "plain" or len(values) < 2:  # controls change what is read
             continue
         low, high = min(values, key=lambda c: values[c]), max(values, key=lambda c: values[c])
         if values[high] - values[low] > CONTRACT_GAP_LIMIT:

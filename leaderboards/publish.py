@@ -20,7 +20,7 @@ from rewards.errors import Parser, UserError, run_cli
 
 PUBLISHED = Path(__file__).parent / "published"
 FILES = ("manifest.json", "samples.jsonl", "scores.jsonl", "results.csv", "variant.json")
-REFERENCE = "base"
+REFERENCE = "untrained"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

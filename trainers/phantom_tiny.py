@@ -1,6 +1,6 @@
 """Makes phantom-tiny, the model inside the package, from nothing but this project and fixed seeds.
 
-    python -m trainers.phantom_tiny runs/phantom-tiny            # about half an hour on two cores
+    python -m trainers.phantom_tiny runs/phantom-tiny            # under an hour on two cores
     python -m trainers.phantom_tiny runs/try --images 400 --steps 60 40
 
 Two stages of ordinary next-token training on phantom images of the train split: first the image is described in

@@ -1,0 +1,1 @@
+PVB("meta",{"boards":[{"id":"b0","name":"phantom","tasks":[{"kept":60,"name":"ct","total":60},{"kept":60,"name":"derm","total":60},{"kept":60,"name":"fundus","total":60},{"kept":60,"name":"oct","total":60},{"kept":60,"name":"path","total":60}],"variants":[{"id":"v000","name":"phantom-tiny"},{"id":"v001","name":"untrained"}]}],"size":25});
