@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.parse import parse
-
 from bench.controls import Presented
 from bench.journal import Journal
 from bench.models.base import Decoding, Model, Request
+from rewards.parse import parse
 from rewards.types import CONTRACTS, LETTERS, Completion
 from tasks.prompts import prompt_sha256, render
 
