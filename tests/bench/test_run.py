@@ -31,6 +31,10 @@ def rows(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def finished(tiny, data_root, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "r"
@@ -98,7 +102,7 @@ def test_a_finished_run_is_not_repeated(finished, tiny, data_root, capsys, monke
     (["--dtype", "bfloat16"], ["model.dtype"]),
 ])
 def test_another_configuration_in_the_same_folder_is_refused(finished, tiny, data_root, capsys, change, names):
-    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    before = contents(finished)
     given = {"--model": str(tiny), "--data": str(data_root), "--tasks": "all", "--controls":
              "blind,shuffled-image,rotated-options", "--max-new-tokens": "16", "--out": str(finished)}
     given[change[0]] = change[1]
@@ -106,7 +110,7 @@ def test_another_configuration_in_the_same_folder_is_refused(finished, tiny, dat
     assert code == 2 and err.count("\n") <= 7
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: ") and all(name in last for name in names)
-    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+    assert contents(finished) == before
 
 
 def test_another_model_in_the_same_folder_is_refused(finished, talkative, data_root, capsys):

@@ -94,7 +94,7 @@ class Watch:
         assert [url for url in self.requests if not url.startswith(inside)] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open the driver's event loop runs in this thread
 def chromium():
     """Chromium of the distribution. Missing is a failure in CI and a skip on a desk without one."""
     from playwright.sync_api import sync_playwright

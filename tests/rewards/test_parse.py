@@ -471,13 +471,15 @@ def test_hostile_megabyte(name):
 def test_time_is_linear():
     def seconds(size: int) -> float:
         text = "<think>" * size + "The answer is A. " * size
-        start = time.process_time()
-        for _ in range(3):
+        taken = []
+        for _ in range(5):  # the fastest: a collection of the whole test process can fall into any one
+            start = time.process_time()
             dict(parse(text, OPTIONS).letters)
-        return time.process_time() - start
+            taken.append(time.process_time() - start)
+        return min(taken)
 
     seconds(1_000)
-    assert seconds(32_000) < 40 * max(seconds(4_000), 0.002)
+    assert seconds(32_000) < 40 * max(seconds(4_000), 0.0007)
 
 
 def test_long_options_stay_fast():
