@@ -3,7 +3,7 @@
     python -m rewards.audit runs/r1/samples.jsonl --reward dual --judge rules
     python -m rewards.audit runs/r1/samples.jsonl --reward dual --judge rules --penalty 0.3 --out sweep.jsonl
 
-The samples are not changed. Verdicts of a judge that costs calls are kept in `judge-cache.sqlite` beside the samples:
+The samples are not changed. Verdicts are kept in `judge-cache.sqlite` beside the samples:
 another penalty, or the same command again, asks nothing twice. Must not import `tasks`, `bench` or a vendor SDK.
 """
 
@@ -127,17 +127,15 @@ def _reward(options: Any, samples: Path) -> Reward:
     if reference is None:
         raise UserError(f"reward {plain.name!r} has judged parts ({', '.join(plain.judged)}): name a judge with "
                         "--judge, for example rules (phantom data only) or openai:MODEL")
-    cache, ledger = options.cache, None
-    if _costs(reference):
-        cache = cache or samples.with_name("judge-cache.sqlite")
-        ledger = samples.with_name("judge-ledger.jsonl")
+    cache = options.cache or samples.with_name("judge-cache.sqlite")
+    ledger = samples.with_name("judge-ledger.jsonl") if _costs(reference) else None
     settings = {"cache": cache, "ledger": ledger, "replay": options.replay, "concurrency": options.concurrency,
                 "max_usd": options.max_usd, "max_calls": options.max_calls}
     return load(options.reward, reference, options.penalty, settings)
 
 
 def _costs(reference: str) -> bool:
-    """Rules and scripts cost nothing and look at no image, so that no file has to be left beside the samples."""
+    """Rules and scripts cost nothing and look at no image: no ledger is kept of them, no image asked for."""
     return reference != "rules" and not reference.startswith("scripted:")
 
 
