@@ -20,7 +20,7 @@ from bench.controls import Presented
 from bench.journal import Journal
 from bench.models.base import Decoding, Model, Request
 from rewards.parse import parse
-from rewards.types import CONTRACTS, LETTERS, Completion
+from rewards.types import CONTRACTS, LETTERS, Completion, Sample
 from tasks.prompts import prompt_sha256, render
 
 
@@ -59,21 +59,27 @@ def generate(model: Model, items: Sequence[Item], journal: Journal, quiet: bool 
 
 
 def row(item: Item, completion: Completion) -> dict[str, Any]:
-    """One line of `samples.jsonl`: the fields of the contract, and the ones this bench adds to them.
+    """One line of `samples.jsonl`: the fields of the contract, and the ones this bench adds to them."""
+    shown = item.request.image.sha256 if item.request.image else None
+    return {"key": item.key, **answer_row(item.presented.sample, item.presented.condition, completion,
+                                          prompt_sha256(item.request.prompt), shown)}
+
+
+def answer_row(sample: Sample, condition: str, completion: Completion, prompt_sha256: str,
+               shown_image_sha256: str | None) -> dict[str, Any]:
+    """One answer with everything that a reward, an audit or a page needs of it; training logs its rollouts like this.
 
     An error has no answer: `parsed` and `correct` are null there, which is missing, not wrong.
     """
-    sample = item.presented.sample
     answered = completion.finish_reason != "error"
     parsed = parse(completion.text, sample.options) if answered else None
     right = LETTERS[sample.answer_index]
     return {
-        "key": item.key, "suite": sample.suite, "task": sample.task, "id": sample.id, "group": sample.group,
-        "condition": item.presented.condition, "subset": sample.subset, "split": sample.split,
+        "suite": sample.suite, "task": sample.task, "id": sample.id, "group": sample.group,
+        "condition": condition, "subset": sample.subset, "split": sample.split,
         "question": sample.question, "options": list(sample.options), "answer_index": sample.answer_index,
         "question_type": sample.question_type, "image_sha256": sample.image_sha256,
-        "shown_image_sha256": item.request.image.sha256 if item.request.image else None,
-        "prompt_sha256": prompt_sha256(item.request.prompt),
+        "shown_image_sha256": shown_image_sha256, "prompt_sha256": prompt_sha256,
         "completion": completion.text, "finish_reason": completion.finish_reason,
         "tokens_in": completion.tokens_in, "tokens_out": completion.tokens_out,
         "latency_s": None if completion.latency_s is None else round(completion.latency_s, 4),

@@ -172,31 +172,12 @@ class HFModel:
 
     def _load(self) -> Any:
         import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModelForImageTextToText
-        from transformers.utils import logging
 
         from bench.models.sampling import Engine
+        from bench.models.weights import load_model
 
         device = self._device(torch)
-        dtype = self._dtype(torch, device)
-        logging.disable_progress_bar()
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # its report of missing weights is this function's error
-        try:
-            model, report = AutoModelForImageTextToText.from_pretrained(
-                self.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
-                ignore_mismatched_sizes=True)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
-            raise UserError(f"--model {self.ref!r} does not load: {str(problem).splitlines()[0]}") from problem
-        finally:
-            logging.set_verbosity(verbosity)
-        # transformers fills such weights with random numbers and goes on
-        lost = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
-        if lost:
-            raise UserError(f"--model {self.ref!r} lacks {len(lost)} weights that its config.json asks for, or has "
-                            f"them in another shape ({', '.join(lost[:3])}{', ...' if len(lost) > 3 else ''}); "
-                            "expected a whole checkpoint")
+        model = load_model(self.folder, self._dtype(torch, device), f"--model {self.ref!r}")
         return Engine(model.to(device).eval(), self.processor.tokenizer, self.decoding)
 
     def _device(self, torch: Any) -> torch.device:

@@ -28,6 +28,7 @@ class Rules(JudgeBackend):
 
     version = "1"
     sees_images = True
+    in_process = True
     reads_context = True
 
     async def ask(self, request: JudgeRequest) -> JudgeReply:
