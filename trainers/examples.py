@@ -10,8 +10,10 @@ reasoning. Must not import torch, transformers or trl.
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +69,8 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
                 continue
             seen.add(sample.group)
             text, prompt = describe(sample), DESCRIBE
+        elif data.target == "lookup":
+            text, prompt = lookup(sample)
         elif data.target == "answer":
             text, prompt = f"<answer>{sample.answer}</answer>", prompts.render(sample)
         elif sample.suite == PHANTOM:
@@ -135,6 +139,24 @@ def describe(sample: Sample) -> str:
     said = [finding(sample.task, name, facts[name]) for name in VALUES[sample.task]
             if name in known and known[name].attribute == name and facts.get(name) in known[name].values]
     return "See: " + ", ".join(said) + "."
+
+
+def lookup(sample: Sample) -> tuple[str, str]:
+    """Target and prompt of finding a named option, drawn evenly: whether it is the right one, nobody can tell."""
+    place = zlib.crc32(f"lookup {sample.id}".encode()) % len(sample.options)
+    asked = replace(sample, question=f"Which option is {sample.options[place]}?", answer_index=place)
+    return f"<answer>{asked.answer}</answer>", prompts.render(asked)
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Several data sets as one."""
+    if len(parts) == 1:
+        return parts[0]
+    left_out: Counter[str] = Counter()
+    for part in parts:
+        left_out.update(part.left_out)
+    return Examples([s for p in parts for s in p.samples], [t for p in parts for t in p.prompts],
+                    [t for p in parts for t in p.targets], digest([p.sha256 for p in parts]), left_out)
 
 
 def rows(examples: Examples, stage: str) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from rewards.errors import UserError, suggest
-from trainers.recipe import BASE, Data, Recipe, Variant
+from trainers.recipe import BASE, Recipe, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,6 @@ class Stage:
 
     name: str
     variant: Variant
-    data: Data
     order: int
     seed: int
     wanted: bool = True
@@ -44,8 +43,7 @@ def stages(recipe: Recipe, only: Collection[str] | None = None, seed: int = 0) -
     found: list[Stage] = []
     for name in sorted(ordered, key=lambda n: [list(recipe.variants).index(m) for m in lines[n]]):
         variant = recipe.variants[name]
-        found.append(Stage(name, variant, recipe.data[variant.data], len(lines[name]), seed,
-                           only is None or name in only))
+        found.append(Stage(name, variant, len(lines[name]), seed, only is None or name in only))
     return found
 
 

@@ -43,7 +43,7 @@ def plan(recipe: Recipe, family: Sequence[Stage], examples: Mapping[str, Example
     found = []
     for stage in family:
         batching = batchings[stage.name]
-        rows = len(examples[stage.variant.data])
+        rows = sum(len(examples[name]) for name in stage.variant.data)
         steps = batching.steps(rows)
         reward = rewards.get(stage.name)
         samples = steps * batching.batch_size
@@ -69,7 +69,7 @@ def show(recipe: Recipe, rows: Sequence[Row], processes: int) -> None:
         stage = row.stage
         cost = "0" if not row.judge_calls else "unknown" if row.max_usd is None else f"{row.max_usd:.2f} USD"
         calls = f"{row.judge_calls:,} ({row.judge})" if row.judge_calls else "0"
-        table.add_row(str(stage.seed), stage.name, stage.variant.parent, stage.variant.stage, stage.variant.data,
+        table.add_row(str(stage.seed), stage.name, stage.variant.parent, stage.variant.stage, stage.variant.data_name,
                       f"{row.rows:,}", f"{row.steps:,}", f"{row.samples:,}", calls, cost)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)

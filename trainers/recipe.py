@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rewards.errors import UserError, suggest
 
@@ -36,8 +36,9 @@ class Data(_Table):
 
     `source` None: the recipe's. `split` as the source names it. `limit` None: the whole split (phantom: its default
     size; a limit draws a split of any size). `target` is what supervised fine-tuning imitates: "reasoning" (think block
-    and answer; rows without reasoning are left out and counted), "answer" (the answer block alone) or "description"
-    (phantom: every fact of the image, asked for in so many words). `teacher` names a table of `teachers` and writes the
+    and answer; rows without reasoning are left out and counted), "answer" (the answer block alone), "description"
+    (phantom: every fact of the image, asked for in so many words) or "lookup" (the answer block when the question itself
+    names the option to find: the form of an answer, and nothing about the image). `teacher` names a table of `teachers` and writes the
     reasoning of phantom data; None: the flaw-free one. GRPO uses neither `target` nor `teacher`.
     """
 
@@ -45,22 +46,32 @@ class Data(_Table):
     tasks: tuple[str, ...] = ("path",)
     split: str
     limit: int | None = Field(default=None, ge=1)
-    target: Literal["reasoning", "answer", "description"] = "reasoning"
+    target: Literal["reasoning", "answer", "description", "lookup"] = "reasoning"
     teacher: str | None = None
 
 
 class Variant(_Table):
     """A trained model: one stage on top of its parent.
 
-    `reward` and `judge` belong to `grpo`; `set` changes trainer settings of this variant alone.
+    `data` names one data set or several, which are put together. `reward` and `judge` belong to `grpo`; `set` changes trainer settings of this variant alone.
     """
 
     parent: str = BASE
     stage: Literal["sft", "grpo"]
-    data: str
+    data: tuple[str, ...]
     reward: str | None = None
     judge: str | None = None
     set: dict[str, Any] = {}
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def data_name(self) -> str:
+        """The names of its data sets in one word."""
+        return "+".join(self.data)
 
 
 class Model(_Table):
@@ -262,9 +273,12 @@ def _check(recipe: Recipe) -> None:
         if variant.parent != BASE and variant.parent not in recipe.variants:
             raise UserError(f"{where} has the parent {variant.parent!r}{suggest(variant.parent, recipe.variants)}, "
                             f"which is no variant; expected {BASE!r} or one of {', '.join(recipe.variants)}")
-        if variant.data not in recipe.data:
-            raise UserError(f"{where} is trained on {variant.data!r}{suggest(variant.data, recipe.data)}, which is no "
-                            f"data set; there are {', '.join(recipe.data)}")
+        for data in variant.data:
+            if data not in recipe.data:
+                raise UserError(f"{where} is trained on {data!r}{suggest(data, recipe.data)}, which is no data set; "
+                                f"there are {', '.join(recipe.data)}")
+        if not variant.data:
+            raise UserError(f"{where} is trained on nothing; name a data set")
         if (variant.stage == "grpo") != (variant.reward is not None):
             raise UserError(f"{where}: a reward belongs to every grpo stage, and to no other")
         if variant.judge is not None and variant.reward is None:

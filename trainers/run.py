@@ -22,7 +22,7 @@ from bench.manifest import write_json
 from rewards.errors import Parser, UserError, run_cli
 from rewards.reward import Reward
 from trainers import recipe as recipes
-from trainers.examples import Examples, read, require_disjoint, verify_source
+from trainers.examples import Examples, joined, read, require_disjoint, verify_source
 from trainers.graph import Stage, stages
 from trainers.recipe import BASE, Recipe
 from trainers.world import World
@@ -107,11 +107,12 @@ def prepare(asked: Asked, processes: int) -> list[Family]:
             made = settings.spread({**table, **stage.variant.set}, stage.variant.stage, where, processes)
             settings.build(made, asked.out, family.seed, where)
             family.batchings[stage.name] = made
-            if stage.variant.data not in family.examples:
-                family.examples[stage.variant.data] = read(recipe, stage.data, family.seed)
-            if made.stage == "grpo" and made.steps(len(family.examples[stage.variant.data])) < 1:
-                raise UserError(f"variant {stage.name!r}: {len(family.examples[stage.variant.data])} rows are fewer "
-                                f"than the {made.batch_size // made.group} prompts of one step; lower batch_size")
+            for name in stage.variant.data:
+                if name not in family.examples:
+                    family.examples[name] = read(recipe, recipe.data[name], family.seed)
+            rows = sum(len(family.examples[name]) for name in stage.variant.data)
+            if made.stage == "grpo" and made.steps(rows) < 1:
+                raise UserError(f"variant {stage.name!r}: {rows} rows are fewer than the {made.batch_size // made.group} prompts of one step; lower batch_size")
             if stage.variant.reward is not None:
                 family.rewards[stage.name] = _reward(asked, stage)
         require_disjoint({name: examples.samples for name, examples in family.examples.items()},
@@ -166,9 +167,9 @@ def _family(asked: Asked, family: Family, base: Path, world: World, times: list[
     for stage in family.stages:
         folder = asked.out / f"seed-{family.seed}" / stage.name
         job = Job(asked.recipe, stage.name, stage.variant.parent, folders[stage.variant.parent], folder, family.seed,
-                  stage.variant.data, family.examples[stage.variant.data], family.batchings[stage.name],
-                  family.rewards.get(stage.name))
-        _say(f"seed {family.seed}, {stage.name}: {stage.variant.stage} on {stage.variant.data}, "
+                  stage.variant.data_name, joined([family.examples[name] for name in stage.variant.data]),
+                  family.batchings[stage.name], family.rewards.get(stage.name))
+        _say(f"seed {family.seed}, {stage.name}: {stage.variant.stage} on {stage.variant.data_name}, "
              f"{job.batching.steps(len(job.examples))} steps from {stage.variant.parent}")
         folders[stage.name] = train(job, world)
         if not asked.train_only and stage.wanted:
@@ -187,7 +188,7 @@ def _score(asked: Asked, job: Any, stage: Stage, times: list[tuple[int, str, str
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     training = {
         "variant": stage.name, "parent": stage.variant.parent, "stage": stage.variant.stage.upper(),
-        "order": stage.order, "seed": stage.seed, "data": stage.variant.data, "reward": stage.variant.reward,
+        "order": stage.order, "seed": stage.seed, "data": stage.variant.data_name, "reward": stage.variant.reward,
         "judge": (manifest.get("reward") or {}).get("judge"), "steps": manifest.get("steps"),
         "wall_s": manifest.get("wall_s"), "recipe": asked.recipe.name, "recipe_sha256": asked.recipe.digest,
         "settings": manifest.get("settings"), "data_sha256": manifest.get("data_sha256"),
@@ -268,7 +269,7 @@ def _ask_judges(families: Sequence[Family]) -> None:
             if reward is None or not reward.judged or reward.fingerprint in asked:
                 continue
             asked.add(reward.fingerprint)
-            examples = family.examples[stage.variant.data]
+            examples = family.examples[stage.variant.data[0]]
             result = asyncio.run(_one(reward, examples))
             failed = next((score for score in result.scores if score.part in reward.judged and score.failure), None)
             if failed is not None:
