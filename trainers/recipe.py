@@ -37,9 +37,9 @@ class Data(_Table):
     `source` None: the recipe's. `split` as the source names it. `limit` None: the whole split (phantom: its default
     size; a limit draws a split of any size). `target` is what supervised fine-tuning imitates: "reasoning" (think block
     and answer; rows without reasoning are left out and counted), "answer" (the answer block alone), "description"
-    (phantom: every fact of the image, asked for in so many words) or "lookup" (the answer block when the question itself
-    names the option to find: the form of an answer, and nothing about the image). `teacher` names a table of `teachers` and writes the
-    reasoning of phantom data; None: the flaw-free one. GRPO uses neither `target` nor `teacher`.
+    (phantom: every fact of the image, asked for in so many words) or "lookup" (the answer block when the question
+    itself names the option to find: the form of an answer, and nothing about the image). `teacher` names a table of
+    `teachers` and writes the reasoning of phantom data; None: the flaw-free one. GRPO uses neither.
     """
 
     source: str | None = None
@@ -53,7 +53,8 @@ class Data(_Table):
 class Variant(_Table):
     """A trained model: one stage on top of its parent.
 
-    `data` names one data set or several, which are put together. `reward` and `judge` belong to `grpo`; `set` changes trainer settings of this variant alone.
+    `data` names one data set or several, which are put together. `reward` and `judge` belong to `grpo`; `set` changes
+    trainer settings of this variant alone.
     """
 
     parent: str = BASE
@@ -273,10 +274,10 @@ def _check(recipe: Recipe) -> None:
         if variant.parent != BASE and variant.parent not in recipe.variants:
             raise UserError(f"{where} has the parent {variant.parent!r}{suggest(variant.parent, recipe.variants)}, "
                             f"which is no variant; expected {BASE!r} or one of {', '.join(recipe.variants)}")
-        for data in variant.data:
-            if data not in recipe.data:
-                raise UserError(f"{where} is trained on {data!r}{suggest(data, recipe.data)}, which is no data set; "
-                                f"there are {', '.join(recipe.data)}")
+        for wanted in variant.data:
+            if wanted not in recipe.data:
+                raise UserError(f"{where} is trained on {wanted!r}{suggest(wanted, recipe.data)}, which is no data "
+                                f"set; there are {', '.join(recipe.data)}")
         if not variant.data:
             raise UserError(f"{where} is trained on nothing; name a data set")
         if (variant.stage == "grpo") != (variant.reward is not None):

@@ -112,7 +112,8 @@ def prepare(asked: Asked, processes: int) -> list[Family]:
                     family.examples[name] = read(recipe, recipe.data[name], family.seed)
             rows = sum(len(family.examples[name]) for name in stage.variant.data)
             if made.stage == "grpo" and made.steps(rows) < 1:
-                raise UserError(f"variant {stage.name!r}: {rows} rows are fewer than the {made.batch_size // made.group} prompts of one step; lower batch_size")
+                raise UserError(f"variant {stage.name!r}: {rows} rows are fewer than the "
+                                f"{made.batch_size // made.group} prompts of one step; lower batch_size")
             if stage.variant.reward is not None:
                 family.rewards[stage.name] = _reward(asked, stage)
         require_disjoint({name: examples.samples for name, examples in family.examples.items()},
