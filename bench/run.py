@@ -65,6 +65,7 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
     from bench.generate import generate, plan
     from bench.journal import Journal
     from bench.models.base import resolve
+    from bench.models.checkpoint import training
     from rewards import parse
     from tasks import prompts
 
@@ -76,6 +77,7 @@ def answer(config: RunConfig, samples: Sequence[Sample], data: dict[str, Any],
     model = resolve(config.model, config.decoding, config.options)
     now = manifest.describe(config.binding(), model.describe(), data, {"version": prompts.VERSION}, parse.VERSION,
                             config.execution())
+    now["training"] = training(config.model)
     if stored is not None:
         manifest.require_same(stored, json.loads(json.dumps(now)), config.out)
     items = plan(shown, model, config.decoding, prompts.VERSION)

@@ -10,14 +10,13 @@ the image that a judge would see. The work itself is `rewards.scoring`, the same
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.controls import PLAIN
-from bench.models.checkpoint import BUILT_IN
+from bench.models.checkpoint import training
 from rewards.reward import Reward, load
 from rewards.scoring import Outcome, score_file
 from rewards.types import ImageSource, Sample
@@ -72,11 +71,8 @@ def judged(before: Sequence[Mapping[str, Any]], rewards: Sequence[Reward]) -> li
 
 def same_judge(model: str, rewards: Sequence[Reward]) -> list[str]:
     """A warning for each judge that also trained the checkpoint, as its manifest tells; [] when it tells nothing."""
-    path = BUILT_IN.get(model, Path(model)) / "manifest.json"
-    try:
-        trained = json.loads(path.read_text(encoding="utf-8"))["reward"]["judge"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    reward = (training(model) or {}).get("reward")
+    trained = reward.get("judge") if isinstance(reward, Mapping) else None
     return [f"{_name(reward)} judged this checkpoint during training, too: its scores here are what the training "
             "optimised, no independent evidence" for reward in rewards
             if trained and _who(trained) == _who(reward.judge_identity)]

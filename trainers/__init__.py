@@ -1,4 +1,4 @@
-"""How checkpoints are made. So far: `python -m trainers.phantom_tiny`, the model inside the package.
+"""From a recipe to a family of variants: trained on TRL, scored at once, published (`python -m trainers.run`).
 
 Sits above `bench`, below `leaderboards`. Importing this package loads nothing.
 """

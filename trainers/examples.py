@@ -82,7 +82,7 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
                 continue
         kept.append(sample)
         asked.append(prompt)
-        targets.append(text)
+        targets.append(prompts._CONTROL.sub("< ", text))  # as in prompts: data neither end a turn nor claim an image
     if not kept:
         raise UserError(f"data set {data.split!r} of {recipe.source_of(data)!r} has no usable row ("
                         f"{', '.join(f'{n} {reason}' for reason, n in left_out.items()) or 'no rows'})")
@@ -103,12 +103,11 @@ def require_disjoint(sets: Mapping[str, Sequence[Sample]], held_out: Mapping[str
     """
     owners = {name: frozenset(image_key(s) for s in samples) for name, samples in {**sets, **held_out}.items()}
     names = list(owners)
-    for place, one in enumerate(names):
+    for place, one in enumerate(names[:len(sets)]):  # what is scored twice overlaps nothing that is trained
         for other in names[place + 1:]:
             common = owners[one] & owners[other]
             same = owners[one] <= owners[other] or owners[other] <= owners[one]
-            trained = one in sets and other in sets
-            if common and not (same and trained):
+            if common and not (same and other in sets):
                 raise UserError(f"{len(common)} images stand in both {one} and {other} (first "
                                 f"{min(common)[:24]}): a model would be tested on what it was trained on; make "
                                 "image-disjoint splits with `python -m tasks.splits`")
@@ -120,7 +119,7 @@ def verify_source(source: str) -> None:
 
     manifest = Path(source) / "manifest.json"
     try:
-        made_here = manifest.is_file() and KIND in manifest.read_text(encoding="utf-8")
+        made_here = manifest.is_file() and KIND in manifest.read_text(encoding="utf-8", errors="replace")
     except OSError as problem:
         raise UserError(f"{manifest} does not read: {problem.strerror}") from problem
     if made_here:
@@ -216,4 +215,7 @@ def _teacher(recipe: Recipe, data: Data) -> Teacher:
         if key not in known:
             raise UserError(f"teachers.{data.teacher}: unknown flaw {key!r}{suggest(key, known)}; known: "
                             f"{', '.join(known)}")
-    return Teacher(**given)
+    try:
+        return Teacher(**given)
+    except TypeError as problem:
+        raise UserError(f"teachers.{data.teacher}: a flaw is a number in [0, 1] ({problem})") from problem

@@ -52,6 +52,7 @@ def line(recipe: Recipe, name: str) -> list[str]:
     found = [name]
     while (parent := recipe.variants[found[0]].parent) != BASE:
         if parent in found:
-            raise UserError(f"the variants' parents run in a circle: {' -> '.join([*found, found[0]][::-1])}")
+            circle = found[found.index(parent)::-1]  # without what merely hangs on it
+            raise UserError(f"the variants' parents run in a circle: {' -> '.join([*circle, parent])}")
         found.insert(0, parent)
     return found

@@ -11,6 +11,8 @@ Imports torch and transformers on use.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,19 @@ def load(parent: Path, settings: Model, weights: Path | None = None) -> Any:
     model.config._name_or_path = str(parent)
     freeze(model, settings.freeze)
     return model
+
+
+@contextmanager
+def unsharded() -> Iterator[None]:
+    """For one process that loads a whole model: under ZeRO-3 transformers would deal it out and wait for the others."""
+    from transformers.integrations import deepspeed
+
+    held = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = held
 
 
 def freeze(model: Any, beginnings: tuple[str, ...]) -> None:

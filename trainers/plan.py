@@ -87,8 +87,8 @@ def _judge(reward: Reward | None) -> str:
     identity = None if reward is None else reward.judge_identity
     if not isinstance(identity, Mapping):
         return ""
-    named = ":".join(str(identity[key]) for key in ("backend", "model") if identity.get(key))
-    return named.partition("@")[0] or "judge"
+    named = (str(identity.get("backend") or "").partition("@")[0], str(identity.get("model") or ""))  # openai@1, gpt-5
+    return ":".join(filter(None, named)) or "judge"
 
 
 def _ceiling(recipe: Recipe, reward: Reward | None, calls: int) -> float | None:

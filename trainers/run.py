@@ -11,6 +11,7 @@ last checkpoint. torch and trl are imported once the recipe has been checked.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class Family:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     asked = from_args(argv)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer's start otherwise
     world = World.join(asked.processes)
     if not world.main:
         sys.stderr = sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115  (one process speaks)
@@ -111,9 +113,9 @@ def prepare(asked: Asked, processes: int) -> list[Family]:
                 if name not in family.examples:
                     family.examples[name] = read(recipe, recipe.data[name], family.seed)
             rows = sum(len(family.examples[name]) for name in stage.variant.data)
-            if made.stage == "grpo" and made.steps(rows) < 1:
+            if rows < made.batch_size // made.group:
                 raise UserError(f"variant {stage.name!r}: {rows} rows are fewer than the "
-                                f"{made.batch_size // made.group} prompts of one step; lower batch_size")
+                                f"{made.batch_size // made.group} of one step; lower {stage.variant.stage}.batch_size")
             if stage.variant.reward is not None:
                 family.rewards[stage.name] = _reward(asked, stage)
         require_disjoint({name: examples.samples for name, examples in family.examples.items()},

@@ -37,7 +37,7 @@ def command(recipe: Recipe, table: Score, model: str, out: Path) -> list[str]:
     for flag, value in (("--split", table.split), ("--limit", table.limit), ("--reward", table.reward),
                         ("--max-usd", table.max_usd), ("--max-pixels", recipe.model.max_pixels),
                         ("--controls", ",".join(table.controls)), ("--judge", ",".join(table.judges))):
-        if value:
+        if value not in (None, ""):
             found += [flag, str(value)]
     return [*found, "--quiet"]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ from rewards.reward import Reward
 from trainers import curves, settings
 from trainers.checkpoints import Mark, disk_guard, finish, last_good
 from trainers.examples import Examples, rows
-from trainers.loading import adapter, load
+from trainers.loading import adapter, load, unsharded
 from trainers.progress import Progress
 from trainers.recipe import Recipe, digest
 from trainers.rollouts import GroupReward, Rollouts
@@ -167,7 +168,11 @@ def _trainer(job: Job, world: World, good: tuple[Path, int] | None, clock: _Cloc
               "callbacks": [Mark(world), clock, _Watch(recipe.guard.max_logp_difference)]}
     try:
         if job.reward is None:
-            return SFTTrainer(**shared), None
+            trainer = SFTTrainer(**shared)
+            # transformers 5.19 says False for Qwen2.5-VL; then every micro-batch is averaged on its own, and the loss
+            # depends on how many processes share a batch. TRL computes this loss itself, over the tokens of all.
+            trainer.model_accepts_loss_kwargs = True
+            return trainer, None
         rollouts = Rollouts(job.folder / "rollouts")
         if world.main:
             rollouts.rewind(0 if good is None else good[1])
@@ -176,6 +181,7 @@ def _trainer(job: Job, world: World, good: tuple[Path, int] | None, clock: _Cloc
         reward = GroupReward(job.reward, job.examples, world, rollouts, recipe.guard,
                              [tokenizer.pad_token_id, tokenizer.eos_token_id,
                               *(ends if isinstance(ends, list) else [ends])])
+        logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)  # it prints whole rows; ours counts
         trainer = _Grpo(reward_funcs=[reward], **shared)
         trainer.rollouts = reward
     except (ValueError, TypeError, ImportError) as problem:
@@ -206,15 +212,17 @@ def _save(job: Job, trainer: Any, part: Path, world: World) -> None:
     if job.recipe.model.lora is None:
         trainer.save_model(str(part))
         if world.main and job.recipe.model.save_dtype is not None:
-            load(part, job.recipe.model.model_copy(update={"freeze": ()})).to(dtype).save_pretrained(part)
+            with unsharded():
+                load(part, job.recipe.model.model_copy(update={"freeze": ()})).to(dtype).save_pretrained(part)
         return
     adapted = part / "adapter"
     trainer.save_model(str(adapted))
     if world.main:
         from peft import PeftModel
 
-        whole = load(job.parent, job.recipe.model.model_copy(update={"freeze": ()}))
-        PeftModel.from_pretrained(whole, adapted).merge_and_unload().to(dtype).save_pretrained(part)
+        with unsharded():
+            whole = load(job.parent, job.recipe.model.model_copy(update={"freeze": ()}))
+            PeftModel.from_pretrained(whole, adapted).merge_and_unload().to(dtype).save_pretrained(part)
 
 
 def _log(job: Job, trainer: Any, world: World) -> list[dict[str, Any]]:

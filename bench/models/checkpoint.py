@@ -17,8 +17,11 @@ from typing import Any
 
 from rewards.errors import UserError
 
-BUILT_IN = {"phantom-tiny": Path(__file__).parent.parent.parent / "tasks" / "phantom" / "tiny"}
+_PHANTOM = Path(__file__).parent.parent.parent / "tasks" / "phantom"
+BUILT_IN = {"phantom-tiny": _PHANTOM / "tiny", "phantom-base": _PHANTOM / "base"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TRAINING = ("variant", "parent", "parent_fingerprint", "stage", "seed", "data", "data_sha256", "reward", "steps",
+            "recipe_sha256")
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 
 
@@ -66,6 +69,20 @@ def fingerprint(folder: Path) -> str:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(f"{path.name}\0{content}\n".encode())
     return total.hexdigest()
+
+
+def training(ref: str) -> dict[str, Any] | None:
+    """What the manifest of a checkpoint trained here says of its making, None for any other model.
+
+    Its stage, parent, data hash, reward fingerprint, judge and recipe; see `trainers.stage`.
+    """
+    try:
+        found = json.loads((BUILT_IN.get(ref, Path(ref)) / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {key: found[key] for key in TRAINING if key in found} or None
 
 
 def _checked(folder: Path, ref: str) -> Path:
