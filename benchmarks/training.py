@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,7 +170,7 @@ def worker(side: str, what: str, steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         timed = (ours if side == SIDES[0] else plain)(what, warm + steps, Path(folder) / "stage")
     ends = timed.ends[warm - 1:]
-    walls, cpus = ([after[n] - before[n] for before, after in zip(ends, ends[1:], strict=False)] for n in (0, 1))
+    walls, cpus = ([after[n] - before[n] for before, after in pairwise(ends)] for n in (0, 1))
     logged = [entry for entry in timed.log if "loss" in entry]
     lengths = [entry["completions/mean_length"] for entry in logged if "completions/mean_length" in entry]
     print(json.dumps({"wall_s": walls, "cpu_s": cpus, "loss": statistics.mean(entry["loss"] for entry in logged),
@@ -195,7 +196,7 @@ def compare(what: str, rounds: int, steps: int) -> None:
     medians = {side: {key: statistics.median(value for run in runs for value in run[key])
                       for key in ("wall_s", "cpu_s")} for side, runs in found.items()}
     memory = {side: statistics.median(run["peak_mib"] for run in runs) for side, runs in found.items()}
-    print(f"\n{what}, batch {BATCH[what]}, {rounds} rounds of {steps} steps: median a step, median peak of resident memory")
+    print(f"\n{what}, batch {BATCH[what]}, {rounds} rounds of {steps} steps: medians of steps and of peak memory")
     print("| | seconds | CPU seconds | peak MiB | mean loss | tokens a completion |\n|---|---|---|---|---|---|")
     for side, runs in found.items():
         tokens = "" if runs[0]["tokens"] is None else f"{statistics.mean(run['tokens'] for run in runs):.1f}"
@@ -203,7 +204,8 @@ def compare(what: str, rounds: int, steps: int) -> None:
               f"{statistics.mean(run['loss'] for run in runs):.5f} | {tokens} |")
     one, other = SIDES
     print(f"| ratio | {medians[one]['wall_s'] / medians[other]['wall_s']:.3f} | "
-          f"{medians[one]['cpu_s'] / medians[other]['cpu_s']:.3f} | {memory[one] / memory[other]:.3f} | | |", flush=True)
+          f"{medians[one]['cpu_s'] / medians[other]['cpu_s']:.3f} | {memory[one] / memory[other]:.3f} | | |",
+          flush=True)
 
 
 def latency(rounds: int) -> None:
@@ -226,8 +228,9 @@ def latency(rounds: int) -> None:
 
         async def ask(self, request: JudgeRequest) -> JudgeReply:
             await asyncio.sleep(LATENCY_S)
-            verdict = {"evidence": "", "verdict": "no"}
-            return JudgeReply(text=json.dumps(dict.fromkeys(request.expect.names, verdict)), model="slow")
+            names, event = request.expect.names, {"evidence": "", "verdict": "no"}
+            text = json.dumps(dict.fromkeys(names, event))
+            return JudgeReply(text, model="slow", verdict=dict.fromkeys(names, False))
 
     made = recipe("grpo", 1)
     examples = read(made, made.data["rows"], SEED)
@@ -274,7 +277,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.worker is not None:
         worker(args.worker, args.what[0], args.steps)
         return
-    print(f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}, "
+    threads = os.environ.get("OMP_NUM_THREADS", "unset")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}, "
           f"load {os.getloadavg()[0]:.1f}, model {MODEL}")
     for name in args.what or WHAT:
         if name == "latency":

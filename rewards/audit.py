@@ -97,7 +97,8 @@ def _values(line: dict[str, Any]) -> dict[str, Any]:
 def _parser() -> Parser:
     parser = Parser(prog="python -m rewards.audit", description=(__doc__ or "").splitlines()[0], epilog=EPILOG)
     parser.add_argument("samples", type=Path, metavar="SAMPLES", help="samples.jsonl of a run, or the run's folder")
-    parser.add_argument("--reward", required=True, metavar="SPEC", help="TOML file, or outcome, dual, quality")
+    parser.add_argument("--reward", required=True, metavar="SPEC",
+                        help="TOML file, or outcome, dual, reasoning, quality")
     parser.add_argument("--judge", metavar="JREF", help="rules, openai:MODEL[@URL], anthropic:MODEL, local:CKPT")
     parser.add_argument("--penalty", type=float, metavar="X", help="what one defect costs (default: the spec's)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write scores.jsonl lines here; the same file resumes")

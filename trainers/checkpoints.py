@@ -20,7 +20,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from bench.manifest import write_json
-from bench.models.checkpoint import PATTERNS
+from bench.models.checkpoint import PATTERNS, fingerprint
 from rewards.errors import UserError
 from trainers.world import World
 
@@ -93,6 +93,6 @@ def finish(out: Path, parent: Path, save: Callable[[Path], None], world: World, 
         for path in parent.glob(pattern):
             if not _WEIGHTS.fullmatch(path.name):
                 shutil.copyfile(path, part / path.name)
-    write_json(part / "manifest.json", dict(manifest))
+    write_json(part / "manifest.json", {**manifest, "fingerprint": fingerprint(part)})
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import tasks
 from rewards.errors import UserError, suggest
-from rewards.types import Sample
+from rewards.types import ImageSource, Sample
 from tasks import prompts
 from tasks.derived import solution_text
 from trainers.recipe import Data, Recipe, digest
@@ -36,7 +36,7 @@ DESCRIBE = "Describe the image."
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Samples in order, the prompt and the target of each, and a hash over everything that can change a weight.
+    """Samples in order, prompt, target and image (None: text alone) of each, and a hash over everything that can change a weight.
 
     `left_out` counts rows that have no target by reason. `sha256` covers texts, options, answers and images (of drawn
     images the recipe that they are drawn from).
@@ -45,6 +45,7 @@ class Examples:
     samples: list[Sample]
     prompts: list[str]
     targets: list[str]
+    images: list[ImageSource | None]
     sha256: str
     left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -86,8 +87,10 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
     if not kept:
         raise UserError(f"data set {data.split!r} of {recipe.source_of(data)!r} has no usable row ("
                         f"{', '.join(f'{n} {reason}' for reason, n in left_out.items()) or 'no rows'})")
-    rows = [[s.id, p, t, s.answer_index, image_key(s)] for s, p, t in zip(kept, asked, targets, strict=True)]
-    return Examples(kept, asked, targets, digest(rows), left_out)
+    pictured = data.target != "lookup"
+    rows = [[s.id, p, t, s.answer_index, image_key(s) if pictured else None]
+            for s, p, t in zip(kept, asked, targets, strict=True)]
+    return Examples(kept, asked, targets, [s.image if pictured else None for s in kept], digest(rows), left_out)
 
 
 def image_key(sample: Sample) -> str:
@@ -155,7 +158,8 @@ def joined(parts: Sequence[Examples]) -> Examples:
     for part in parts:
         left_out.update(part.left_out)
     return Examples([s for p in parts for s in p.samples], [t for p in parts for t in p.prompts],
-                    [t for p in parts for t in p.targets], digest([p.sha256 for p in parts]), left_out)
+                    [t for p in parts for t in p.targets], [i for p in parts for i in p.images],
+                    digest([p.sha256 for p in parts]), left_out)
 
 
 def rows(examples: Examples, stage: str) -> Any:
@@ -164,18 +168,21 @@ def rows(examples: Examples, stage: str) -> Any:
 
     drawn: dict[str, Image.Image] = {}  # small, and drawing one costs more than a step's share of the training
 
-    def picture(sample: Sample) -> Image.Image:
+    def pictures(place: int) -> list[Image.Image]:
+        source, sample = examples.images[place], examples.samples[place]
+        if source is None:
+            return []
         if sample.suite != PHANTOM:
-            return sample.image.open()
+            return [source.open()]
         if sample.group not in drawn:
-            drawn[sample.group] = sample.image.open()
-        return drawn[sample.group].copy()
+            drawn[sample.group] = source.open()
+        return [drawn[sample.group].copy()]
 
     def made(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
         places = batch["row"]
         found: dict[str, list[Any]] = {
             "prompt": [[{"role": "user", "content": examples.prompts[i]}] for i in places],
-            "images": [[picture(examples.samples[i])] for i in places],
+            "images": [pictures(i) for i in places],
         }
         if stage == "sft":
             found["completion"] = [[{"role": "assistant", "content": examples.targets[i]}] for i in places]

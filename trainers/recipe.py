@@ -38,7 +38,7 @@ class Data(_Table):
     size; a limit draws a split of any size). `target` is what supervised fine-tuning imitates: "reasoning" (think block
     and answer; rows without reasoning are left out and counted), "answer" (the answer block alone), "description"
     (phantom: every fact of the image, asked for in so many words) or "lookup" (the answer block when the question
-    itself names the option to find: the form of an answer, and nothing about the image). `teacher` names a table of
+    itself names the option to find: the form of an answer, without an image). `teacher` names a table of
     `teachers` and writes the reasoning of phantom data; None: the flaw-free one. GRPO uses neither.
     """
 

@@ -113,7 +113,7 @@ def prepare(asked: Asked, processes: int) -> list[Family]:
                 if name not in family.examples:
                     family.examples[name] = read(recipe, recipe.data[name], family.seed)
             rows = sum(len(family.examples[name]) for name in stage.variant.data)
-            if rows < made.batch_size // made.group:
+            if rows < made.batch_size // made.group or made.steps(rows) < 1:
                 raise UserError(f"variant {stage.name!r}: {rows} rows are fewer than the "
                                 f"{made.batch_size // made.group} of one step; lower {stage.variant.stage}.batch_size")
             if stage.variant.reward is not None:

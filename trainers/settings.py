@@ -33,7 +33,7 @@ TAKEN = {
     "save_strategy": "save_steps", "completion_only_loss": "the runner", "max_length": "nothing: images are never cut",
     "save_only_model": "nothing: a stage must be able to resume", "eval_strategy": "score", "do_eval": "score",
     "ignore_data_skip": "nothing: a resumed stage sees the data it had not seen", "model_init_kwargs": "[model]",
-    "dataset_kwargs": "the runner",
+    "dataset_kwargs": "the runner", "log_completions_hub_repo": "nothing: completions stay here",
     "auto_find_batch_size": "nothing: the batch is the recipe's on every machine",
 }
 """Settings that are not the recipe's to choose, and where they come from instead."""

@@ -24,7 +24,7 @@ def combined(values, **spec):
 # --- reading --------------------------------------------------------------------------------------------------
 
 def test_shipped_specs_are_the_papers():
-    assert shipped() == ["dual", "outcome", "quality"]
+    assert shipped() == ["dual", "outcome", "quality", "reasoning"]
     dual = read("dual")
     assert {label: part.weight for label, part in dual.parts.items()} == {
         "format": 1, "accuracy": 1, "integrity": 0.5, "knowledge": 0.5}
