@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check publish clean
+.PHONY: setup demo test check publish phantom-models clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -26,15 +26,22 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The published phantom board: phantom-tiny beside a checkpoint that learned nothing.
-RUN := $(BIN)/python -m bench.run --data phantom --tasks all --limit 60 --controls blind,shuffled-image \
-	--judge rules --max-new-tokens 128
+# The published phantom board: three families of the shipped miniature, every variant scored as soon as it stood.
+VARIANTS := alpha beta gamma delta epsilon r1 alpha-clean beta-clean
+comma := ,
+space := $(subst ,, )
 publish: $(STAMP)
-	test -d runs/untrained-checkpoint || $(BIN)/python -m bench.tiny runs/untrained-checkpoint
-	$(RUN) --model runs/untrained-checkpoint --out runs/published/untrained
-	$(RUN) --model phantom-tiny --out runs/published/phantom-tiny
-	$(BIN)/python -m leaderboards.publish --add untrained=runs/published/untrained \
-		--add phantom-tiny=runs/published/phantom-tiny
+	$(BIN)/python -m trainers.run phantom --seeds 1,2,3 --out runs/published
+	rm -rf leaderboards/published/runs
+	$(BIN)/python -m leaderboards.publish --add base=runs/published/base/run-main \
+		$(foreach v,$(VARIANTS),--add $v=$(subst $(space),$(comma),$(foreach s,1 2 3,runs/published/seed-$s/$v/run-main)))
+
+# The models inside the package, from nothing; under an hour on two cores.
+phantom-models: $(STAMP)
+	$(BIN)/python -m trainers.run phantom-tiny --variants phantom-base,phantom-tiny --out runs/phantom-models
+	rm -rf tasks/phantom/base tasks/phantom/tiny
+	cp -r runs/phantom-models/seed-0/phantom-base/checkpoint tasks/phantom/base
+	cp -r runs/phantom-models/seed-0/phantom-tiny/checkpoint tasks/phantom/tiny
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -36,10 +36,10 @@ DESCRIBE = "Describe the image."
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Samples in order, prompt, target and image (None: text alone) of each, and a hash over everything that can change a weight.
+    """Samples in order, prompt, target and image (None: text alone) of each, and a hash.
 
-    `left_out` counts rows that have no target by reason. `sha256` covers texts, options, answers and images (of drawn
-    images the recipe that they are drawn from).
+    `left_out` counts rows that have no target by reason. `sha256` covers everything that can change a weight: texts,
+    options, answers and images (of drawn images the recipe that they are drawn from).
     """
 
     samples: list[Sample]

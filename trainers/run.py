@@ -2,7 +2,7 @@
 
     python -m trainers.run phantom                                   # a shipped recipe, or a path to a TOML file
     python -m trainers.run phantom --variants alpha,beta --seeds 1,2,3
-    torchrun --nproc_per_node 8 -m trainers.run pathvlm-r1 --data splits
+    accelerate launch --config_file trainers/accelerate/fsdp2.yaml -m trainers.run pathvlm-r1 --data splits
 
 Everything is checked before a model loads; finished stages are never trained again, and a killed one goes on from its
 last checkpoint. torch and trl are imported once the recipe has been checked.
@@ -34,7 +34,7 @@ examples:
   python -m trainers.run phantom                             six variants and their controls on two CPU cores
   python -m trainers.run phantom --variants beta --set grpo.num_generations=8 --out runs/eight
   python -m trainers.run my-recipe.toml --seeds 1,2,3        three families, one row a variant on the leaderboard
-  torchrun --nproc_per_node 8 -m trainers.run pathvlm-r1 --data splits --processes 8
+  torchrun --nproc_per_node 2 -m trainers.run phantom --processes 2
   accelerate launch --config_file trainers/accelerate/fsdp2.yaml -m trainers.run pathvlm-r1 --data splits
 
 The same --out resumes. API keys of judges come from the environment.

@@ -21,7 +21,10 @@ def test_add_build_check_and_notice_a_change(tmp_path, capsys):
     folder = tmp_path / "published"
     for name, right in (("base", [True, False] * 20), ("r1", [True, True, False] * 13 + [True])):
         write_run(tmp_path / name, {"ct": right}, model=name, suite="phantom", results=True)
-    main(["--folder", str(folder), "--add", f"base={tmp_path / 'base'}", "--add", f"r1={tmp_path / 'r1'}"])
+    write_run(tmp_path / "r1-again", {"ct": [True, False] * 20}, model="r1", suite="phantom", results=True)
+    main(["--folder", str(folder), "--add", f"base={tmp_path / 'base'}", "--add",
+          f"r1={tmp_path / 'r1'},{tmp_path / 'r1-again'}"])
+    assert [path.name for path in sorted((folder / "runs" / "r1").iterdir())] == ["1", "2"]
     assert main(["--folder", str(folder), "--check"]) == 0
     page = folder / "board" / "index.html"
     page.write_text(page.read_text("utf-8").replace("rank 1", "rank 0").replace("r1", "r9"), "utf-8")
