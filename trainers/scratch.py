@@ -2,7 +2,8 @@
 
     folder = build(recipe, out / "base" / "checkpoint")
 
-`corpus` in [model.scratch] lists the data sets whose texts those are (all where it is left out). The unchanging end of every prompt becomes one token, because it carries no information here. Imports torch on use.
+`corpus` in [model.scratch] lists the data sets whose texts those are (all where it is left out). The unchanging end of
+every prompt becomes one token, because it carries no information here. Imports torch on use.
 """
 
 from __future__ import annotations

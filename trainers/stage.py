@@ -69,7 +69,7 @@ def identity(job: Job) -> dict[str, Any]:
         "variant": job.name, "parent": job.parent_name, "parent_fingerprint": fingerprint(job.parent),
         "stage": job.batching.stage, "seed": job.seed, "data": job.data_name, "data_sha256": job.examples.sha256,
         "settings": {**job.batching.settings, "batch_size": job.batching.batch_size},
-        "model": job.recipe.model.model_dump(mode="json", exclude_defaults=True),
+        "model": job.recipe.model.model_dump(mode="json", exclude_defaults=True, exclude={"scratch"}),
         "reward": None if job.reward is None else
         {"name": job.reward.name, "fingerprint": job.reward.fingerprint, "judge": job.reward.judge_identity},
     })))
