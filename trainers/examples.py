@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import tasks
 from rewards.errors import UserError, suggest
 from rewards.types import ImageSource, Sample
@@ -70,8 +72,8 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
                 continue
             seen.add(sample.group)
             text, prompt = describe(sample), DESCRIBE
-        elif data.target == "lookup":
-            text, prompt = lookup(sample)
+        elif data.target in ("lookup", "elimination"):
+            text, prompt = lookup(sample, eliminate=data.target == "elimination")
         elif data.target == "answer":
             text, prompt = f"<answer>{sample.answer}</answer>", prompts.render(sample)
         elif sample.suite == PHANTOM:
@@ -143,11 +145,19 @@ def describe(sample: Sample) -> str:
     return "See: " + ", ".join(said) + "."
 
 
-def lookup(sample: Sample) -> tuple[str, str]:
+def lookup(sample: Sample, eliminate: bool = False) -> tuple[str, str]:
     """Target and prompt of finding a named option, drawn evenly: whether it is the right one, nobody can tell."""
+    from tasks.phantom.chains import compose, join, target
+    from tasks.phantom.questions import from_facts
+
     place = zlib.crc32(f"lookup {sample.id}".encode()) % len(sample.options)
     asked = replace(sample, question=f"Which option is {sample.options[place]}?", answer_index=place)
-    return f"<answer>{asked.answer}</answer>", prompts.render(asked)
+    if not eliminate:
+        return f"<answer>{asked.answer}</answer>", prompts.render(asked)
+    question = from_facts(sample.facts or {})
+    key = question.choices[place]
+    chain = join(compose(question, np.random.default_rng(0), steps=("options_eliminated",), value=key))
+    return target(chain, question, key), prompts.render(asked)
 
 
 def joined(parts: Sequence[Examples]) -> Examples:

@@ -37,8 +37,9 @@ class Data(_Table):
     `source` None: the recipe's. `split` as the source names it. `limit` None: the whole split (phantom: its default
     size; a limit draws a split of any size). `target` is what supervised fine-tuning imitates: "reasoning" (think block
     and answer; rows without reasoning are left out and counted), "answer" (the answer block alone), "description"
-    (phantom: every fact of the image, asked for in so many words) or "lookup" (the answer block when the question
-    itself names the option to find: the form of an answer, without an image). `teacher` names a table of
+    (phantom: every fact of the image, asked for in so many words), "lookup" (the answer block when the question
+    itself names the option to find: the form of an answer, without an image) or "elimination" (phantom: the same, with
+    the options gone through one by one and beside an image, which tells nothing here). `teacher` names a table of
     `teachers` and writes the reasoning of phantom data; None: the flaw-free one. GRPO uses neither.
     """
 
@@ -46,7 +47,7 @@ class Data(_Table):
     tasks: tuple[str, ...] = ("path",)
     split: str
     limit: int | None = Field(default=None, ge=1)
-    target: Literal["reasoning", "answer", "description", "lookup"] = "reasoning"
+    target: Literal["reasoning", "answer", "description", "lookup", "elimination"] = "reasoning"
     teacher: str | None = None
 
 

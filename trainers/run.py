@@ -10,22 +10,22 @@ last checkpoint. torch and trl are imported once the recipe has been checked.
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.manifest import write_json
 from rewards.errors import Parser, UserError, run_cli
-from rewards.reward import Reward
 from trainers import recipe as recipes
-from trainers.examples import Examples, joined, read, require_disjoint, verify_source
-from trainers.graph import Stage, stages
-from trainers.recipe import BASE, Recipe
+from trainers.examples import joined
+from trainers.graph import Stage
+from trainers.prepare import Family, ask_judges, prepare
+from trainers.recipe import BASE, Recipe, digest
 from trainers.world import World
 
 EPILOG = """\
@@ -53,17 +53,6 @@ class Asked:
     train_only: bool
 
 
-@dataclass(slots=True)
-class Family:
-    """One seed: its stages and what they need, all checked."""
-
-    seed: int
-    stages: list[Stage]
-    examples: dict[str, Examples] = field(default_factory=dict)
-    batchings: dict[str, Any] = field(default_factory=dict)
-    rewards: dict[str, Reward] = field(default_factory=dict)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     asked = from_args(argv)
@@ -76,51 +65,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(asked: Asked, world: World) -> int:
     """Check everything, then train, score and publish stage by stage. Raises UserError."""
-    families = prepare(asked, world.size)
+    families = prepare(asked.recipe, asked.out, asked.only, world.size)
     if asked.dry_run:
         if world.main:
             _show(asked.recipe, families, world)
         return 0
-    base = world.on_main(lambda: _base(asked))
     world.on_main(lambda: _open(asked))
-    world.on_main(lambda: _ask_judges(families))
+    world.on_main(lambda: ask_judges(families))
+    base = world.on_main(lambda: _base(asked))
     times: list[tuple[int, str, str, float, float]] = []
     for family in families:
         _family(asked, family, base, world, times)
     if world.main:
         _closing(asked, families, times)
     return 0
-
-
-def prepare(asked: Asked, processes: int) -> list[Family]:
-    """Graph, settings, data and rewards of every family. Raises UserError for whatever cannot work."""
-    from trainers import settings
-
-    recipe = asked.recipe
-    families = [Family(seed, stages(recipe, asked.only, seed)) for seed in recipe.seeds]
-    sources = {recipe.source_of(data) for data in recipe.data.values()}
-    sources |= {recipe.source_of(score) for score in recipe.score.values()}
-    for source in sorted(sources):
-        verify_source(source)
-    for family in families:
-        for stage in family.stages:
-            table = recipe.sft if stage.variant.stage == "sft" else recipe.grpo
-            where = f"variants.{stage.name}.set" if stage.variant.set else stage.variant.stage
-            made = settings.spread({**table, **stage.variant.set}, stage.variant.stage, where, processes)
-            settings.build(made, asked.out, family.seed, where)
-            family.batchings[stage.name] = made
-            for name in stage.variant.data:
-                if name not in family.examples:
-                    family.examples[name] = read(recipe, recipe.data[name], family.seed)
-            rows = sum(len(family.examples[name]) for name in stage.variant.data)
-            if rows < made.batch_size // made.group or made.steps(rows) < 1:
-                raise UserError(f"variant {stage.name!r}: {rows} rows are fewer than the "
-                                f"{made.batch_size // made.group} of one step; lower {stage.variant.stage}.batch_size")
-            if stage.variant.reward is not None:
-                family.rewards[stage.name] = _reward(asked, stage)
-        require_disjoint({name: examples.samples for name, examples in family.examples.items()},
-                         _scored(recipe))
-    return families
 
 
 def from_args(argv: Sequence[str] | None = None) -> Asked:
@@ -176,32 +134,49 @@ def _family(asked: Asked, family: Family, base: Path, world: World, times: list[
              f"{job.batching.steps(len(job.examples))} steps from {stage.variant.parent}")
         folders[stage.name] = train(job, world)
         if not asked.train_only and stage.wanted:
-            world.on_main(lambda job=job, stage=stage: _score(asked, job, stage, times))  # type: ignore[misc]
+            world.on_main(lambda job=job, stage=stage: _publish(asked, job, stage, times))  # type: ignore[misc]
 
 
-def _score(asked: Asked, job: Any, stage: Stage, times: list[tuple[int, str, str, float, float]]) -> None:
+def _publish(asked: Asked, job: Any, stage: Stage, times: list[tuple[int, str, str, float, float]]) -> None:
+    """Score a variant that stands, and build the leaderboard again."""
     from bench.manifest import read as read_manifest
     from trainers.curves import chosen, thinned
-    from trainers.scoring import board, score
+    from trainers.scoring import board
 
     manifest = read_manifest(job.folder / "checkpoint") or {}
     log = job.folder / "log.jsonl"
-    import json
-
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     training = {
         "variant": stage.name, "parent": stage.variant.parent, "stage": stage.variant.stage.upper(),
         "order": stage.order, "seed": stage.seed, "data": stage.variant.data_name, "reward": stage.variant.reward,
         "judge": (manifest.get("reward") or {}).get("judge"), "steps": manifest.get("steps"),
-        "wall_s": manifest.get("wall_s"), "recipe": asked.recipe.name, "recipe_sha256": asked.recipe.digest,
-        "settings": manifest.get("settings"), "data_sha256": manifest.get("data_sha256"),
+        "wall_s": manifest.get("wall_s"), "settings": manifest.get("settings"),
+        "data_sha256": manifest.get("data_sha256"),
         "curves": {name: thinned(points) for name, points in chosen(entries).items()},
     }
     started = time.monotonic()
-    score(asked.recipe, str(job.folder / "checkpoint"), job.folder, training)
+    checkpoint = job.folder / "checkpoint"
+    if _score(asked, str(checkpoint), job.folder, checkpoint, training):
+        board(asked.recipe, asked.out, _runs(asked))
     times.append((stage.seed, stage.name, stage.variant.stage, float(manifest.get("wall_s") or 0),
                   time.monotonic() - started))
-    board(asked.recipe, asked.out, _runs(asked))
+
+
+def _score(asked: Asked, model: str, folder: Path, checkpoint: Path, training: dict[str, Any]) -> bool:
+    """Score one checkpoint unless that was done; True where it was not."""
+    from bench.models.checkpoint import fingerprint
+    from trainers.scoring import score
+
+    of = {"fingerprint": fingerprint(checkpoint),
+          "score": digest([table.model_dump(mode="json") for table in asked.recipe.score.values()])}
+    places = [folder / f"run-{name}" / "variant.json" for name in asked.recipe.score]
+    if all(path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("of") == of for path in places):
+        return False
+    if training["variant"] == BASE:
+        _say(f"base: scoring {asked.recipe.base}")
+    score(asked.recipe, model, folder, {**training, "of": of, "recipe": asked.recipe.name,
+                                        "recipe_sha256": asked.recipe.digest})
+    return True
 
 
 def _runs(asked: Asked) -> dict[str, list[Path]]:
@@ -227,78 +202,16 @@ def _base(asked: Asked) -> Path:
         return build(asked.recipe, asked.out / BASE / "checkpoint")
     folder = locate(str(asked.recipe.base))
     read_config(folder)
+    if not asked.train_only:
+        _score(asked, str(asked.recipe.base), asked.out / BASE, folder, {"variant": BASE, "stage": "", "order": 0})
     return folder
 
 
 def _open(asked: Asked) -> None:
-    """Write the resolved recipe first, and score the base."""
+    """Write the resolved recipe first."""
     asked.out.mkdir(parents=True, exist_ok=True)
     write_json(asked.out / "recipe.json", {"sha256": asked.recipe.digest,
                                            "recipe": asked.recipe.model_dump(mode="json")})
-    if asked.train_only or not asked.recipe.score or asked.recipe.model.scratch is not None:
-        return
-    from trainers.scoring import score
-
-    _say(f"base: scoring {asked.recipe.base}")
-    score(asked.recipe, str(asked.recipe.base), asked.out / BASE,
-          {"variant": BASE, "stage": "", "order": 0, "recipe": asked.recipe.name,
-           "recipe_sha256": asked.recipe.digest})
-
-
-def _reward(asked: Asked, stage: Stage) -> Reward:
-    """The reward of one stage, its judge kept in one cache for the whole folder."""
-    from rewards.reward import load
-
-    plain = load(str(stage.variant.reward))
-    reference = stage.variant.judge or plain.spec.judge.ref
-    if not plain.judged:
-        if stage.variant.judge is not None:
-            raise UserError(f"variant {stage.name!r}: reward {plain.name!r} has no judged part; leave its judge out")
-        return plain
-    if reference is None:
-        raise UserError(f"variant {stage.name!r}: reward {plain.name!r} has judged parts ({', '.join(plain.judged)}) "
-                        'and names no judge; set judge = "rules" (phantom data only), "openai:MODEL", ...')
-    settings = {"cache": asked.out / "judge-cache.sqlite", "ledger": asked.out / "judge-ledger.jsonl",
-                "concurrency": 64, **asked.recipe.judge}
-    return load(str(stage.variant.reward), reference, judge_settings=settings)
-
-
-def _ask_judges(families: Sequence[Family]) -> None:
-    """One right answer to every judge before anything is trained: a judge that is down is found now."""
-    asked: set[str] = set()
-    for family in families:
-        for stage in family.stages:
-            reward = family.rewards.get(stage.name)
-            if reward is None or not reward.judged or reward.fingerprint in asked:
-                continue
-            asked.add(reward.fingerprint)
-            examples = family.examples[stage.variant.data[0]]
-            result = asyncio.run(_one(reward, examples))
-            failed = next((score for score in result.scores if score.part in reward.judged and score.failure), None)
-            if failed is not None:
-                raise UserError(f"variant {stage.name!r}: the judge gave no verdict on a first answer "
-                                f"({failed.failure}: {failed.reason}); nothing was trained, mend the judge first")
-
-
-async def _one(reward: Reward, examples: Examples) -> Any:
-    async with reward:
-        sample, text = examples.samples[0], examples.targets[0]
-        if not text.startswith("<think>"):
-            text = f"<think>{sample.reference or sample.question}</think><answer>{sample.answer}</answer>"
-        return await reward.score(sample, text)
-
-
-def _scored(recipe: Recipe) -> dict[str, Any]:
-    """Samples that variants are scored on, by scoring and task; phantom splits cannot overlap by construction."""
-    import tasks
-
-    found: dict[str, Any] = {}
-    for name, score in recipe.score.items():
-        source = recipe.source_of(score)
-        if source != "phantom":
-            found |= {f"score {name}, {task}": tasks.load(task, source, split=score.split, limit=score.limit)
-                      for task in score.tasks}
-    return found
 
 
 def _show(recipe: Recipe, families: Sequence[Family], world: World) -> None:

@@ -79,10 +79,12 @@ def train(job: Job, world: World) -> Path:
     """Train, or finish training, one stage; returns its checkpoint. Raises UserError."""
     out = job.folder / "checkpoint"
     world.on_main(lambda: _begin(job))
+    trainer_folder = job.folder / "trainer"
     if out.is_dir():
+        if world.main:
+            shutil.rmtree(trainer_folder, ignore_errors=True)  # left by a kill after the last rename
         return out
     clock = _Clock(job.folder / "time.json")
-    trainer_folder = job.folder / "trainer"
     with disk_guard(trainer_folder, job.where):
         good = world.on_main(lambda: last_good(trainer_folder))
         trainer, reward = _trainer(job, world, good, clock)
@@ -92,7 +94,7 @@ def train(job: Job, world: World) -> Path:
         trainer.add_callback(progress)
         try:
             trainer.train(resume_from_checkpoint=None if good is None else str(good[0]))
-            entries = _log(job, trainer, world)
+            _log(job, trainer, world)
             manifest = {"what": f"variant {job.name} of recipe {job.recipe.name!r}",
                         "recipe_sha256": job.recipe.digest, **identity(job), "steps": trainer.state.global_step,
                         "processes": world.size, "wall_s": round(clock.spent_s, 1), "versions": versions()}
@@ -102,7 +104,6 @@ def train(job: Job, world: World) -> Path:
             if reward is not None:
                 reward.close()
     if world.main:
-        curves.plot(entries, job.folder / "curves.png", title=f"{job.name}, seed {job.seed}")
         shutil.rmtree(trainer_folder, ignore_errors=True)
     _free(trainer)
     world.wait()
@@ -225,12 +226,12 @@ def _save(job: Job, trainer: Any, part: Path, world: World) -> None:
             PeftModel.from_pretrained(whole, adapted).merge_and_unload().to(dtype).save_pretrained(part)
 
 
-def _log(job: Job, trainer: Any, world: World) -> list[dict[str, Any]]:
+def _log(job: Job, trainer: Any, world: World) -> None:
     entries = [entry for entry in trainer.state.log_history if "train_runtime" not in entry]
     if world.main:
         text = "".join(json.dumps(entry) + "\n" for entry in entries)
         (job.folder / "log.jsonl").write_text(text, encoding="utf-8")
-    return entries
+        curves.plot(entries, job.folder / "curves.png", title=f"{job.name}, seed {job.seed}")
 
 
 def _free(trainer: Any) -> None:
