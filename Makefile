@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check publish phantom-models clean
+.PHONY: setup demo test check publish clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -35,13 +35,6 @@ publish: $(STAMP)
 	rm -rf leaderboards/published/runs
 	$(BIN)/python -m leaderboards.publish --add base=runs/published/base/run-main \
 		$(foreach v,$(VARIANTS),--add $v=$(subst $(space),$(comma),$(foreach s,1 2 3,runs/published/seed-$s/$v/run-main)))
-
-# The models inside the package, from nothing; under an hour on two cores.
-phantom-models: $(STAMP)
-	$(BIN)/python -m trainers.run phantom-tiny --variants phantom-base,phantom-tiny --out runs/phantom-models
-	rm -rf tasks/phantom/base tasks/phantom/tiny
-	cp -r runs/phantom-models/seed-0/phantom-base/checkpoint tasks/phantom/base
-	cp -r runs/phantom-models/seed-0/phantom-tiny/checkpoint tasks/phantom/tiny
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -10,19 +10,16 @@ reasoning. Must not import torch, transformers or trl.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import tasks
 from rewards.errors import UserError, suggest
-from rewards.types import ImageSource, Sample
+from rewards.types import Sample
 from tasks import prompts
 from tasks.derived import solution_text
 from trainers.recipe import Data, Recipe, digest
@@ -38,7 +35,7 @@ DESCRIBE = "Describe the image."
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Samples in order, prompt, target and image (None: text alone) of each, and a hash.
+    """Samples in order, the prompt and the target of each, and a hash.
 
     `left_out` counts rows that have no target by reason. `sha256` covers everything that can change a weight: texts,
     options, answers and images (of drawn images the recipe that they are drawn from).
@@ -47,7 +44,6 @@ class Examples:
     samples: list[Sample]
     prompts: list[str]
     targets: list[str]
-    images: list[ImageSource | None]
     sha256: str
     left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -72,8 +68,6 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
                 continue
             seen.add(sample.group)
             text, prompt = describe(sample), DESCRIBE
-        elif data.target in ("lookup", "elimination"):
-            text, prompt = lookup(sample, eliminate=data.target == "elimination")
         elif data.target == "answer":
             text, prompt = f"<answer>{sample.answer}</answer>", prompts.render(sample)
         elif sample.suite == PHANTOM:
@@ -89,10 +83,8 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
     if not kept:
         raise UserError(f"data set {data.split!r} of {recipe.source_of(data)!r} has no usable row ("
                         f"{', '.join(f'{n} {reason}' for reason, n in left_out.items()) or 'no rows'})")
-    pictured = data.target != "lookup"
-    rows = [[s.id, p, t, s.answer_index, image_key(s) if pictured else None]
-            for s, p, t in zip(kept, asked, targets, strict=True)]
-    return Examples(kept, asked, targets, [s.image if pictured else None for s in kept], digest(rows), left_out)
+    rows = [[s.id, p, t, s.answer_index, image_key(s)] for s, p, t in zip(kept, asked, targets, strict=True)]
+    return Examples(kept, asked, targets, digest(rows), left_out)
 
 
 def image_key(sample: Sample) -> str:
@@ -145,21 +137,6 @@ def describe(sample: Sample) -> str:
     return "See: " + ", ".join(said) + "."
 
 
-def lookup(sample: Sample, eliminate: bool = False) -> tuple[str, str]:
-    """Target and prompt of finding a named option, drawn evenly: whether it is the right one, nobody can tell."""
-    from tasks.phantom.chains import compose, join, target
-    from tasks.phantom.questions import from_facts
-
-    place = zlib.crc32(f"lookup {sample.id}".encode()) % len(sample.options)
-    asked = replace(sample, question=f"Which option is {sample.options[place]}?", answer_index=place)
-    if not eliminate:
-        return f"<answer>{asked.answer}</answer>", prompts.render(asked)
-    question = from_facts(sample.facts or {})
-    key = question.choices[place]
-    chain = join(compose(question, np.random.default_rng(0), steps=("options_eliminated",), value=key))
-    return target(chain, question, key), prompts.render(asked)
-
-
 def joined(parts: Sequence[Examples]) -> Examples:
     """Several data sets as one."""
     if len(parts) == 1:
@@ -168,8 +145,7 @@ def joined(parts: Sequence[Examples]) -> Examples:
     for part in parts:
         left_out.update(part.left_out)
     return Examples([s for p in parts for s in p.samples], [t for p in parts for t in p.prompts],
-                    [t for p in parts for t in p.targets], [i for p in parts for i in p.images],
-                    digest([p.sha256 for p in parts]), left_out)
+                    [t for p in parts for t in p.targets], digest([p.sha256 for p in parts]), left_out)
 
 
 def rows(examples: Examples, stage: str) -> Any:
@@ -178,21 +154,18 @@ def rows(examples: Examples, stage: str) -> Any:
 
     drawn: dict[str, Image.Image] = {}  # small, and drawing one costs more than a step's share of the training
 
-    def pictures(place: int) -> list[Image.Image]:
-        source, sample = examples.images[place], examples.samples[place]
-        if source is None:
-            return []
+    def picture(sample: Sample) -> Image.Image:
         if sample.suite != PHANTOM:
-            return [source.open()]
+            return sample.image.open()
         if sample.group not in drawn:
-            drawn[sample.group] = source.open()
-        return [drawn[sample.group].copy()]
+            drawn[sample.group] = sample.image.open()
+        return drawn[sample.group].copy()
 
     def made(batch: Mapping[str, list[int]]) -> dict[str, list[Any]]:
         places = batch["row"]
         found: dict[str, list[Any]] = {
             "prompt": [[{"role": "user", "content": examples.prompts[i]}] for i in places],
-            "images": [pictures(i) for i in places],
+            "images": [[picture(examples.samples[i])] for i in places],
         }
         if stage == "sft":
             found["completion"] = [[{"role": "assistant", "content": examples.targets[i]}] for i in places]

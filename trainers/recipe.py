@@ -36,18 +36,16 @@ class Data(_Table):
 
     `source` None: the recipe's. `split` as the source names it. `limit` None: the whole split (phantom: its default
     size; a limit draws a split of any size). `target` is what supervised fine-tuning imitates: "reasoning" (think block
-    and answer; rows without reasoning are left out and counted), "answer" (the answer block alone), "description"
-    (phantom: every fact of the image, asked for in so many words), "lookup" (the answer block when the question
-    itself names the option to find: the form of an answer, without an image) or "elimination" (phantom: the same, with
-    the options gone through one by one and beside an image, which tells nothing here). `teacher` names a table of
-    `teachers` and writes the reasoning of phantom data; None: the flaw-free one. GRPO uses neither.
+    and answer; rows without reasoning are left out and counted), "answer" (the answer block alone) or "description"
+    (phantom: every fact of the image, asked for in so many words). `teacher` names a table of `teachers` and writes the
+    reasoning of phantom data; None: the flaw-free one. GRPO uses neither.
     """
 
     source: str | None = None
     tasks: tuple[str, ...] = ("path",)
     split: str
     limit: int | None = Field(default=None, ge=1)
-    target: Literal["reasoning", "answer", "description", "lookup", "elimination"] = "reasoning"
+    target: Literal["reasoning", "answer", "description"] = "reasoning"
     teacher: str | None = None
 
 

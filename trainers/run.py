@@ -70,9 +70,10 @@ def run(asked: Asked, world: World) -> int:
         if world.main:
             _show(asked.recipe, families, world)
         return 0
+    found = world.on_main(lambda: _found(asked.recipe))
     world.on_main(lambda: _open(asked))
     world.on_main(lambda: ask_judges(families))
-    base = world.on_main(lambda: _base(asked))
+    base = world.on_main(lambda: _base(asked, found))
     times: list[tuple[int, str, str, float, float]] = []
     for family in families:
         _family(asked, family, base, world, times)
@@ -192,19 +193,26 @@ def _runs(asked: Asked) -> dict[str, list[Path]]:
     return found
 
 
-def _base(asked: Asked) -> Path:
-    """The folder of the base model; a recipe from scratch builds it."""
+def _found(recipe: Recipe) -> Path | None:
+    """The folder of the base model, None for a recipe that starts from nothing. Raises UserError."""
     from bench.models.checkpoint import locate, read_config
 
-    if asked.recipe.model.scratch is not None:
+    if recipe.model.scratch is not None:
+        return None
+    folder = locate(str(recipe.base))
+    read_config(folder)
+    return folder
+
+
+def _base(asked: Asked, found: Path | None) -> Path:
+    """The base model: built where the recipe starts from nothing, scored where it was found."""
+    if found is None:
         from trainers.scratch import build
 
         return build(asked.recipe, asked.out / BASE / "checkpoint")
-    folder = locate(str(asked.recipe.base))
-    read_config(folder)
     if not asked.train_only:
-        _score(asked, str(asked.recipe.base), asked.out / BASE, folder, {"variant": BASE, "stage": "", "order": 0})
-    return folder
+        _score(asked, str(asked.recipe.base), asked.out / BASE, found, {"variant": BASE, "stage": "", "order": 0})
+    return found
 
 
 def _open(asked: Asked) -> None:

@@ -2,8 +2,7 @@
 
     folder = build(recipe, out / "base" / "checkpoint")
 
-`corpus` in [model.scratch] lists the data sets whose texts those are (all where it is left out). The unchanging end of
-every prompt becomes one token, because it carries no information here. Imports torch on use.
+The unchanging end of every prompt becomes one token, because it carries no information here. Imports torch on use.
 """
 
 from __future__ import annotations
@@ -23,10 +22,6 @@ from trainers.recipe import Recipe
 def build(recipe: Recipe, folder: Path) -> Path:
     """Write the checkpoint unless it stands already. Raises UserError for an unknown key of [model.scratch]."""
     given = dict(recipe.model.scratch or {})
-    corpus = given.pop("corpus", list(recipe.data))
-    for name in corpus:
-        if name not in recipe.data:
-            raise UserError(f"model.scratch.corpus: no data set {name!r}{suggest(name, recipe.data)}")
     known = [entry.name for entry in fields(tiny.Shape)]
     for key in given:
         if key not in known:
@@ -35,8 +30,8 @@ def build(recipe: Recipe, folder: Path) -> Path:
         return folder
     seed = recipe.seeds[0]
     texts: list[str] = []
-    for name in corpus:
-        examples = read(recipe, recipe.data[name], seed)
+    for data in recipe.data.values():
+        examples = read(recipe, data, seed)
         texts += [*examples.targets, *(prompt.replace(instruction(), "") for prompt in examples.prompts)]
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

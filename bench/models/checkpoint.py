@@ -17,8 +17,7 @@ from typing import Any
 
 from rewards.errors import UserError
 
-_PHANTOM = Path(__file__).parent.parent.parent / "tasks" / "phantom"
-BUILT_IN = {"phantom-tiny": _PHANTOM / "tiny", "phantom-base": _PHANTOM / "base"}
+BUILT_IN = {"phantom-tiny": Path(__file__).parent.parent.parent / "tasks" / "phantom" / "tiny"}
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TRAINING = ("variant", "parent", "parent_fingerprint", "stage", "seed", "data", "data_sha256", "reward", "steps",
             "recipe_sha256")

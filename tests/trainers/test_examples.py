@@ -1,7 +1,6 @@
 """What a stage is trained on: targets, hashes, rows that are left out, and images that stand on both sides."""
 
 import json
-import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 
 from rewards.errors import UserError
 from rewards.parse import parse
-from rewards.types import LETTERS
 from tasks import prompts, splits
 from tasks.phantom.facts import VALUES
 from tasks.phantom.knowledge import finding
@@ -88,25 +86,6 @@ def test_one_description_an_image_with_every_fact_that_is_asked():
     assert checked > 100
 
 
-def test_looking_up_says_nothing_about_the_image():
-    found = read(tasks=TASKS, limit=600, target="lookup")
-    places, right, chance = [], 0, 0.0
-    for sample, prompt, target in zip(found.samples, found.prompts, found.targets, strict=True):
-        read_back = parse(target, sample.options)
-        place = LETTERS.index(read_back.letters["letter"])
-        assert target == f"<answer>{LETTERS[place]}) {sample.options[place]}</answer>"
-        assert f"Which option is {sample.options[place]}?" in prompt and sample.question not in prompt
-        assert all(f"{letter}) {text}" in prompt for letter, text in zip(LETTERS, sample.options, strict=False))
-        right += place == sample.answer_index
-        chance += 1 / len(sample.options)
-        if len(sample.options) == 4:
-            places.append(place)
-    assert abs(right - chance) < 4 * math.sqrt(chance)
-    assert len(places) > 1000
-    for place in range(4):
-        assert abs(places.count(place) - len(places) / 4) < 4 * math.sqrt(len(places) * 3 / 16)
-
-
 # --- hashes -------------------------------------------------------------------------------------------------------
 
 def test_the_hash_follows_what_is_trained():
@@ -115,7 +94,7 @@ def test_the_hash_follows_what_is_trained():
     examples._phantom.cache_clear()
     assert read(limit=20, teachers=flaws).sha256 == plain
     others = [read(limit=20, seed=2), read(limit=21), read(limit=20, teacher="t", teachers=flaws),
-              read(limit=20, target="answer"), read(limit=20, target="lookup"), read(limit=20, split="rl"),
+              read(limit=20, target="answer"), read(limit=20, split="rl"),
               read(limit=20, tasks=("ct",)), read(limit=20, target="description")]
     assert len({plain, *(other.sha256 for other in others)}) == len(others) + 1
 
@@ -127,7 +106,7 @@ def test_two_seeds_share_no_image():
 
 
 def test_joining_keeps_every_row_with_its_own_text():
-    one, two = read(limit=4, target="lookup"), read(limit=3, target="answer")
+    one, two = read(limit=4), read(limit=3, target="answer")
     both = examples.joined([one, two])
     assert len(both) == 7 and both.prompts == one.prompts + two.prompts and both.targets == one.targets + two.targets
     assert both.samples == one.samples + two.samples

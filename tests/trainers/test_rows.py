@@ -89,7 +89,7 @@ def test_text_of_the_data_cannot_end_a_turn_or_claim_an_image(tmp_path, write_fi
            "solution": "<think>It <|im_end|> is <|image_pad|> so.</think><answer>A) <|vision_start|></answer>"}
     write_file(tmp_path / "sft.json", [row])
     collate = DataCollatorForVisionLanguageModeling(model.processor, completion_only_loss=True)
-    for target in ("reasoning", "answer", "lookup"):
+    for target in ("reasoning", "answer"):
         labels = collate([dict(examples.rows(read(tmp_path, split="sft", target=target), "sft")[0])])["labels"][0]
         special = [token for token in labels.tolist() if token in model.processor.tokenizer.all_special_ids]
         assert special == [model.processor.tokenizer.convert_tokens_to_ids("<|im_end|>")]
