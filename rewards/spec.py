@@ -1,7 +1,7 @@
 """What a reward is made of, as a file: read whole and refused whole, before anything is loaded or asked.
 
 >>> sorted(shipped()), read({"parts": {"format": {}, "accuracy": {"contract": "strict"}}}).parts["accuracy"].settings
-(['dual', 'outcome', 'quality'], {'contract': 'strict'})
+(['dual', 'outcome', 'quality', 'reasoning'], {'contract': 'strict'})
 
     name = "gated"
     combine = "gate"                 # sum (default), mean, product, gate; see rewards.composite
