@@ -72,6 +72,8 @@ def weights(stage: Path) -> str:
 def advantages(totals: list[float | None]) -> list[float]:
     """What GRPO gives a group: those without a reward stand aside, and get nothing."""
     present = [total for total in totals if total is not None]
+    if len(present) < 2:
+        return [0.0] * len(totals)
     mean, spread = statistics.mean(present), statistics.stdev(present)
     return [0.0 if total is None else (total - mean) / (spread + 1e-4) for total in totals]
 
