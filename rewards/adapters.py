@@ -34,7 +34,7 @@ NEEDED = ("question", "options", "answer_index")
 
 
 class TRLReward:
-    """One async reward callable for TRL >= 1.14: one total for each completion, None where a required part is missing.
+    """One async reward callable for TRL >= 1.16: one total for each completion, None where a required part is missing.
 
     TRL sums several reward functions with nansum, in which a missing judge verdict counts as 0 and punishes the sample;
     therefore all parts go through this one. Part values are logged through `log_extra` (a column each, None is missing)

@@ -31,6 +31,11 @@ def render(sample: Sample) -> str:
     """
     options = "\n".join(f"{LETTERS[i]}) {option}" for i, option in enumerate(sample.options))
     text = _template().substitute(question=sample.question, options=options)
+    return inert(text)
+
+
+def inert(text: str) -> str:
+    """`text` with its control tokens and image placeholders broken by a blank; for prompts and training targets."""
     return _CONTROL.sub("< ", text)
 
 

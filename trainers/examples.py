@@ -79,7 +79,7 @@ def read(recipe: Recipe, data: Data, seed: int) -> Examples:
                 continue
         kept.append(sample)
         asked.append(prompt)
-        targets.append(prompts._CONTROL.sub("< ", text))  # as in prompts: data neither end a turn nor claim an image
+        targets.append(prompts.inert(text))  # data neither end a turn nor claim an image
     if not kept:
         raise UserError(f"data set {data.split!r} of {recipe.source_of(data)!r} has no usable row ("
                         f"{', '.join(f'{n} {reason}' for reason, n in left_out.items()) or 'no rows'})")
