@@ -36,9 +36,7 @@ class Teacher:
     `skip_image`, `skip_elimination`, `skip_rule` leave a step out. `definition_violated`, `contradiction`, `outdated`
     insert an error. `near_miss` argues for the neighbouring *offered* value and answers it (with
     `answer_follows` False the reasoning is wrong and the answer right); `near_miss_share` is the share of a kind's
-    values that the flaw touches, the same ones in every split and for every seed. `guess` argues for an offered value
-    drawn at random, the right one among them: at 1 the chains say nothing about their images, and a student learns to
-    speak and to choose without learning to see. `family` names the wordings.
+    values that the flaw touches, the same ones in every split and for every seed. `family` names the wordings.
     """
 
     skip_image: float = 0.0
@@ -49,7 +47,6 @@ class Teacher:
     outdated: float = 0.0
     near_miss: float = 0.0
     near_miss_share: float = 0.5
-    guess: float = 0.0
     answer_follows: bool = True
     family: str = "compact"
 
@@ -98,8 +95,6 @@ def teach(sample: Sample, teacher: Teacher, seed: int = 0) -> Row:
     claimed = question.value
     if draws[6] < teacher.near_miss and touched(question, teacher.near_miss_share):
         claimed = near_miss(question, rng)
-    if teacher.guess and rng.random() < teacher.guess:
-        claimed = str(pick(rng, list(question.choices)))
     built = build(question, rng, missing, errors, teacher.family, claimed)
     answered = claimed if teacher.answer_follows else question.value
     events = dict(built.events)

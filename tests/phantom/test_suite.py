@@ -103,7 +103,6 @@ def test_the_gold_teacher_is_complete_and_its_targets_parse():
     Teacher(skip_elimination=0.5, skip_image=0.2, skip_rule=0.3),
     Teacher(skip_elimination=0.3, definition_violated=0.3, contradiction=0.3, outdated=0.3),
     Teacher(near_miss=0.6), Teacher(near_miss=0.6, answer_follows=False), Teacher(near_miss=1.0, family="plain"),
-    Teacher(guess=1.0), Teacher(guess=0.5, near_miss=0.5),
 ])
 @pytest.mark.parametrize("task", MODALITIES)
 def test_a_flawed_teachers_own_record_is_what_the_reader_finds(task, teacher):
@@ -127,14 +126,6 @@ def test_a_systematic_flaw_touches_half_of_the_values_always_the_same_ones():
         by_value.setdefault((question.kind, question.value), set()).add(wrong)
     assert all(len(seen) == 1 for seen in by_value.values())
     assert 0.3 < sum(row.claimed != from_facts(row.sample.facts).value for row in rows) / len(rows) < 0.7
-
-
-def test_a_guessing_teacher_is_right_as_often_as_chance_and_its_chains_do_not_tell_the_image():
-    rows = training_rows("path", "train", n=1500, teacher=Teacher(guess=1.0))
-    chance = sum(1 / len(row.sample.options) for row in rows) / len(rows)
-    right = sum(row.claimed == from_facts(row.sample.facts).value for row in rows) / len(rows)
-    assert right == pytest.approx(chance, abs=0.05)
-    assert all(row.claimed in from_facts(row.sample.facts).choices for row in rows)
 
 
 def test_a_near_miss_is_offered_and_next_in_order():

@@ -13,6 +13,7 @@ from rewards.parse import parse
 from rewards.types import LETTERS
 from tasks import prompts
 from tasks.phantom import suite
+from trainers.recipe import load
 from trainers.run import main
 
 FOLDER = BUILT_IN["phantom-tiny"]
@@ -38,11 +39,12 @@ def test_it_is_small_and_holds_no_pickle(model):
     assert {path.suffix for path in FOLDER.iterdir()} <= {".safetensors", ".json", ".jinja", ".md"}
 
 
-def test_its_manifest_names_what_it_is():
+def test_it_is_what_the_shipped_recipe_builds():
     manifest = json.loads((FOLDER / "manifest.json").read_text())
     assert manifest["fingerprint"] == fingerprint(FOLDER)
-    assert "not clinical" in manifest["what"] and manifest["versions"]["commit"]
-    assert manifest["licence"] == "Apache-2.0" and manifest["reward"] is None
+    assert manifest["recipe_sha256"] == load("phantom-tiny").digest
+    assert (manifest["variant"], manifest["parent"], manifest["steps"]) == ("phantom-tiny", "describe", 2200)
+    assert manifest["versions"]["commit"] and manifest["reward"] is None
 
 
 def test_it_sees_held_out_histology(model):
