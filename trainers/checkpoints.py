@@ -94,5 +94,7 @@ def finish(out: Path, parent: Path, save: Callable[[Path], None], world: World, 
             if not _WEIGHTS.fullmatch(path.name):
                 shutil.copyfile(path, part / path.name)
     write_json(part / "manifest.json", {**manifest, "fingerprint": fingerprint(part)})
+    for path in part.glob("*.safetensors"):  # which are written for their owner alone: others score them too
+        path.chmod((part / "manifest.json").stat().st_mode)
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)

@@ -199,7 +199,7 @@ def _found(recipe: Recipe) -> Path | None:
 
     if recipe.model.scratch is not None:
         return None
-    folder = locate(str(recipe.base))
+    folder = locate(str(recipe.base), "base model")
     read_config(folder)
     return folder
 

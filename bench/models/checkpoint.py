@@ -24,10 +24,10 @@ TRAINING = ("variant", "parent", "parent_fingerprint", "stage", "seed", "data", 
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 
 
-def locate(ref: str) -> Path:
+def locate(ref: str, asked: str = "--model") -> Path:
     """The folder of a checkpoint: a built-in name, a folder, or a hub id (downloaded or from the local cache).
 
-    Raises UserError when there is none.
+    `asked` says where the reference was given. Raises UserError when there is none.
     """
     if ref in BUILT_IN:
         return _checked(BUILT_IN[ref], ref)
@@ -36,7 +36,7 @@ def locate(ref: str) -> Path:
         return _checked(folder, ref)
     if HUB_ID.fullmatch(ref):
         return _download(ref)
-    raise UserError(f"--model {ref!r}: no such folder, and not a hub id of the form owner/name; expected a checkpoint "
+    raise UserError(f"{asked} {ref!r}: no such folder, and not a hub id of the form owner/name; expected a checkpoint "
                     f"folder with config.json, a hub id, or a built-in name ({', '.join(BUILT_IN)})")
 
 

@@ -184,7 +184,7 @@ def test_splits_that_were_changed(refused, data_root, tmp_path_factory):
 
 
 def test_a_base_that_is_nowhere(refused):
-    assert "/no/model" in refused(PLAIN, "--base", "/no/model")
+    assert "base model '/no/model': no such folder" in refused(PLAIN, "--base", "/no/model")
 
 
 # --- judges -------------------------------------------------------------------------------------------------------

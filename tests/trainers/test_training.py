@@ -74,6 +74,7 @@ def test_a_checkpoint_says_how_it_was_made_and_loads_anywhere(family):
     for name in ("alpha", "beta"):
         folder = stages / name / "checkpoint"
         assert {path.name for path in folder.iterdir()} == {path.name for path in BUILT_IN["phantom-tiny"].iterdir()}
+        assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who reads one file reads all
     told = training(str(stages / "beta" / "checkpoint"))
     assert told["variant"] == "beta" and told["parent"] == "alpha" and told["steps"] == 6
     assert told["parent_fingerprint"] == fingerprint(stages / "alpha" / "checkpoint")
