@@ -44,7 +44,8 @@ def test_it_is_what_the_shipped_recipe_builds():
     assert manifest["fingerprint"] == fingerprint(FOLDER)
     assert manifest["recipe_sha256"] == load("phantom-tiny").digest
     assert (manifest["variant"], manifest["parent"], manifest["steps"]) == ("phantom-tiny", "describe", 2200)
-    assert manifest["versions"]["commit"] and manifest["reward"] is None
+    assert "not clinical" in manifest["what"] and manifest["versions"]["commit"]
+    assert manifest["licence"] == "Apache-2.0" and manifest["reward"] is None
 
 
 def test_it_sees_held_out_histology(model):
